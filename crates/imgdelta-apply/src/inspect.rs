@@ -9,6 +9,7 @@ use crate::{
     },
     rebuild::rebuild_time,
 };
+use imgdelta_codec::{CoderSizes, StreamCoder};
 use imgdelta_core::{
     BlobDigest, Result,
     path::escaped,
@@ -18,7 +19,7 @@ use imgdelta_core::{
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Formatter},
     time::Duration,
 };
@@ -31,13 +32,28 @@ pub const SCHEMA: &str = "imgdelta.inspect/1";
 pub struct Inspection {
     delta: Delta,
     costs: Option<Vec<LayerCost>>,
+    coders: CoderSizes,
 }
 
 impl Inspection {
-    /// Reads the costs that the delta reports.
+    /// Reads the costs that the delta reports, and the tables of its groups.
     pub fn of(delta: Delta) -> Result<Self> {
         let costs = delta.cost()?;
-        Ok(Self { delta, costs })
+        let recipes = delta.layers().iter().filter_map(|layer| match layer.body {
+            LayerBody::Recipe(ordinal) => Some(ordinal),
+            LayerBody::Kept | LayerBody::Carried(_) => None,
+        });
+        let mut coders = CoderSizes::default();
+        // Layers may share a recipe.
+        for ordinal in recipes.collect::<BTreeSet<_>>() {
+            coders += delta.recipe(ordinal)?.coder_sizes()?;
+        }
+        Ok(Self { delta, costs, coders })
+    }
+
+    /// Returns the bytes of all groups by coder.
+    pub fn coders(&self) -> CoderSizes {
+        self.coders
     }
 
     /// True if the delta makes every blob of the target, not only the streams.
@@ -76,6 +92,7 @@ impl Inspection {
                 "bytes": stream.bytes,
             })).collect::<Vec<_>>(),
             "layers": layers.map(|(ordinal, layer)| self.layer_json(ordinal, layer)).collect::<Vec<_>>(),
+            "coders": coders_json(self.coders),
             "sections": delta.sections().iter().map(|section| json!({
                 "kind": section.kind.name(),
                 "offset": section.offset,
@@ -183,6 +200,9 @@ impl fmt::Display for InspectionText<'_> {
         } else if self.all_files {
             writeln!(f, "\nThe delta does not report the cost of its files.")?;
         }
+        if self.inspection.coders != CoderSizes::default() {
+            coders(f, self.inspection.coders)?;
+        }
         delta.notes().iter().try_for_each(|note| writeln!(f, "note    {note}"))
     }
 }
@@ -194,6 +214,21 @@ impl InspectionText<'_> {
         write!(f, "{number:>5}  {blob}  {source:<14}  {:>9}  {:>9}", Human(cost), Human(size))?;
         writeln!(f, "{}", if is_exact(layer) { "" } else { "  uncompressed only" })
     }
+}
+
+/// Returns the JSON array of the coders that have bytes.
+pub fn coders_json(sizes: CoderSizes) -> Value {
+    let line =
+        |(coder, bytes): (StreamCoder, u64)| json!({ "coder": coder.word(), "delta_bytes": bytes });
+    sizes.used().map(line).collect()
+}
+
+/// Writes a line for each coder that has bytes.
+fn coders(f: &mut Formatter<'_>, sizes: CoderSizes) -> fmt::Result {
+    writeln!(f, "\n{:>9}  coder", "delta")?;
+    sizes
+        .used()
+        .try_for_each(|(coder, bytes)| writeln!(f, "{:>9}  {}", Human(bytes), coder.words()))
 }
 
 /// Writes sums over all layers, by the source of files.

@@ -140,6 +140,20 @@ fn inspect_shows_target_and_base() {
 }
 
 #[test]
+fn inspect_and_cost_name_the_same_coders() {
+    let dir = tempfile::tempdir().unwrap();
+    let delta = dir.path().join("delta");
+    let delta = delta.to_str().unwrap();
+    let created = json(&["create", OLD, NEW, "-o", delta, "--json"]);
+    let inspected = json(&["inspect", delta, "--json"]);
+    let coders = inspected["coders"].as_array().unwrap();
+    assert!(!coders.is_empty());
+    assert_eq!(created["deltas"][0]["cost"]["coders"], inspected["coders"], "{created}");
+    let shown = prints(&["inspect", delta]);
+    assert!(shown.contains("    delta  coder\n"), "{shown}");
+}
+
+#[test]
 fn each_way_to_fail_has_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let out = format!("oci:{}/x", dir.path().display());

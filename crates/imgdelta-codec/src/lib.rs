@@ -94,6 +94,7 @@
     reason = "see above"
 )]
 
+mod coder_sizes;
 mod corrections;
 mod decoder;
 #[cfg(feature = "encode")]
@@ -134,6 +135,7 @@ mod stretches;
 mod trial;
 mod unwind_table;
 
+pub use coder_sizes::{CoderSizes, StreamCoder};
 pub use decoder::GroupDecoder;
 #[cfg(feature = "encode")]
 pub use effort::Effort;

@@ -8,6 +8,7 @@
 #[cfg(feature = "encode")]
 use crate::prefix::LiteralPrefix;
 use crate::{
+    coder_sizes::StreamCoder,
     error::{CodecError, Result},
     group::StreamReader,
     stream::StreamKind,
@@ -21,6 +22,7 @@ use imgdelta_coding::{
 use imgdelta_fields::elf::Machine;
 #[cfg(feature = "encode")]
 use imgdelta_fields::field_index::FieldCache;
+use imgdelta_wire::{Cursor, WireError};
 
 /// Coders of packed literals.
 const ZSTD: u64 = 0;
@@ -39,6 +41,39 @@ fn raw_kind(machine: Machine) -> RawKind {
         Machine::X86_64 => RawKind::X86_64,
         Machine::Aarch64 => RawKind::Aarch64,
         Machine::ClassData | Machine::None => RawKind::Bytes,
+    }
+}
+
+/// Calls `found` with the coder of each member's literals in a stream, and the bytes of its code.
+/// Codes that follow a reference are in another stream, and are left out.
+pub(crate) fn coders(stream: &[u8], found: &mut dyn FnMut(StreamCoder, usize)) -> Result<()> {
+    let mut records = Cursor::new(stream);
+    while !records.is_empty() {
+        let (coder, _taken) = (number(&mut records)?, number(&mut records)?);
+        let packed_len = number(&mut records)?;
+        let coder = match coder {
+            ZSTD => StreamCoder::ZstdWithBase,
+            LZ => StreamCoder::LzWithBase,
+            _ => continue,
+        };
+        let code = records.take(packed_len).map_err(of_wire)?;
+        found(coder, code.len());
+    }
+    Ok(())
+}
+
+fn number(records: &mut Cursor<'_>) -> Result<u64> {
+    records.varint().map_err(of_wire)
+}
+
+#[cold]
+fn of_wire(error: WireError) -> CodecError {
+    CodecError::Malformed {
+        stream: Some(StreamKind::PackedLiterals),
+        at: error.at(),
+        what: "bytes left",
+        expected: error.expected(),
+        found: error.found(),
     }
 }
 

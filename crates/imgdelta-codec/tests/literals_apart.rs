@@ -2,7 +2,8 @@
 #![cfg(feature = "encode")]
 
 use imgdelta_codec::{
-    CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, StreamKind, View,
+    CodecError, CoderSizes, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats,
+    StreamCoder, StreamKind, View,
 };
 use imgdelta_coding::pack::{self, Packer};
 use imgdelta_testkit::noise;
@@ -271,5 +272,22 @@ fn lies_about_packed_literals_are_refused() {
     for first in [0x40, 0x42, 0x43, 0xC1, 0x20, 0x22, 0xA1, 0x10, 0x12, 0x91] {
         let lie = refused(StreamKind::Members, &|stream| stream[0] = first);
         assert_eq!(lie, (StreamKind::Members, "literals apart, edits, or an unwind table"));
+    }
+}
+
+#[test]
+fn the_bytes_of_a_group_are_counted_by_coder() {
+    let (base, target) = changed_pair(7);
+    let mut encoder = GroupEncoder::new(Effort::Default);
+    encoder.member(&base, &target);
+    let group = encoder.finish();
+    let sizes = CoderSizes::of_group(&group).unwrap();
+    let literals = sizes.used().find(|(coder, _)| *coder == StreamCoder::LzWithBase);
+    let all: u64 = sizes.used().map(|(_, bytes)| bytes).sum();
+    let table = group.len() as u64 - all;
+    assert!(literals.is_some_and(|(_, bytes)| bytes > all / 2), "{sizes:?}");
+    assert!(table < 200, "{table} of {} bytes", group.len());
+    for len in 0..group.len() {
+        assert!(CoderSizes::of_group(&group[..len]).is_err(), "cut at {len}");
     }
 }

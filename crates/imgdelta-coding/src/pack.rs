@@ -18,7 +18,7 @@ use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
 /// The coding of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coder {
+pub enum Coder {
     /// The bytes themselves.
     Raw,
     /// A zstd frame of its own.
@@ -59,6 +59,40 @@ pub struct PackSizes {
     pub last_bytes: u64,
 }
 
+/// A stream of a pack as it is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodedStream<'a> {
+    /// Its coder.
+    pub coder: Coder,
+    /// Its code: empty if the stream is in the shared frame.
+    pub code: &'a [u8],
+}
+
+/// The streams of a pack as they are coded, and their shared frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodedStreams<'a> {
+    /// The streams, in order; empty ones at the end are absent.
+    pub streams: Vec<CodedStream<'a>>,
+    /// The frame of all small streams; empty if there is none.
+    pub shared: &'a [u8],
+}
+
+/// Divides a pack of at most `max_count` streams into their codes; decodes none of them.
+pub fn coded_streams(pack: &[u8], max_count: usize) -> Result<CodedStreams<'_>, PackError> {
+    let mut table = PackTable(Cursor::new(pack));
+    let count = table.count(max_count)?;
+    let entries = (0..count).map(|_| table.entry()).collect::<Result<Vec<_>, _>>()?;
+    let has_shared = entries.iter().any(|entry| entry.coder == Coder::Shared);
+    let shared_len = if has_shared { table.shared_len()? } else { 0 };
+    let shared = table.bytes(shared_len)?;
+    let coded = |entry: &PackEntry| {
+        let code = table.bytes(entry.packed_len)?;
+        Ok(CodedStream { coder: entry.coder, code })
+    };
+    let streams = entries.iter().map(coded).collect::<Result<Vec<_>, PackError>>()?;
+    Ok(CodedStreams { streams, shared })
+}
+
 /// Unpacks the tables of a delta: at most `max_count` streams, of at most `limit_bytes` together.
 ///
 /// Refuses mixed and LZ-coded streams, and packs that expand further than tables do.
@@ -82,16 +116,13 @@ pub fn unpack_group(
     limit_bytes: u64,
 ) -> Result<Vec<Vec<u8>>, PackError> {
     let mut table = PackTable(Cursor::new(pack));
-    let count = table.number("stream count")?;
-    if count > max_count as u64 {
-        return Err(table.malformed("stream count", max_count as u64, count));
-    }
+    let count = table.count(max_count)?;
     let mut total_bytes = 0_u64;
     let (mut shared_bytes, mut mixed_bytes) = (0_u64, 0_u64);
     let mut kept = Vec::new();
     for _ in 0..count {
-        let word = table.number("stream length and coder")?;
-        let raw_len = word >> 2;
+        let entry = table.entry()?;
+        let PackEntry { coder, raw_len, packed_len } = entry;
         total_bytes = total_bytes.saturating_add(raw_len);
         if total_bytes > limit_bytes {
             return Err(PackError::TooLarge {
@@ -100,37 +131,29 @@ pub fn unpack_group(
                 found: total_bytes,
             });
         }
-        let (coder, packed_len) = match word & 3 {
-            0 => (Coder::Raw, raw_len),
-            1 => (Coder::Own, table.number("packed length")?),
-            2 => {
-                shared_bytes += raw_len;
-                (Coder::Shared, 0)
-            }
-            _ => {
-                let (coder, packed_len) = table.modelled()?;
-                if coder == Coder::Mixed {
-                    let bearable = packed_len.saturating_mul(MAX_MIXED_EXPANSION);
-                    mixed_bytes = mixed_bytes.saturating_add(raw_len);
-                    if raw_len > bearable || mixed_bytes > MAX_MIXED {
-                        let bearable = bearable.min(MAX_MIXED);
-                        return Err(table.malformed("mixed bytes", bearable, raw_len));
-                    }
+        match coder {
+            Coder::Shared => shared_bytes += raw_len,
+            Coder::Mixed => {
+                let bearable = packed_len.saturating_mul(MAX_MIXED_EXPANSION);
+                mixed_bytes = mixed_bytes.saturating_add(raw_len);
+                if raw_len > bearable || mixed_bytes > MAX_MIXED {
+                    let bearable = bearable.min(MAX_MIXED);
+                    return Err(table.malformed("mixed bytes", bearable, raw_len));
                 }
-                (coder, packed_len)
             }
-        };
-        kept.push((coder, raw_len, packed_len));
+            Coder::Raw | Coder::Own | Coder::Lz => {}
+        }
+        kept.push(entry);
     }
 
     let mut shared = Vec::new();
-    if kept.iter().any(|&(coder, ..)| coder == Coder::Shared) {
-        let packed_len = table.number("packed length of the shared frame")?;
+    if kept.iter().any(|entry| entry.coder == Coder::Shared) {
+        let packed_len = table.shared_len()?;
         shared = table.frame(packed_len, shared_bytes)?;
     }
     let mut shared_rest = shared.as_slice();
     let mut streams = Vec::with_capacity(kept.len());
-    for (coder, raw_len, packed_len) in kept {
+    for PackEntry { coder, raw_len, packed_len } in kept {
         streams.push(match coder {
             Coder::Raw => table.bytes(packed_len)?.to_vec(),
             Coder::Own => table.frame(packed_len, raw_len)?,
@@ -159,33 +182,33 @@ pub fn unpack_group(
 /// Returns the sizes that a pack states, from its first bytes; [`TABLE_BYTES`] are enough.
 pub fn sizes(start: &[u8], max_count: usize) -> Result<PackSizes, PackError> {
     let mut table = PackTable(Cursor::new(start));
-    let count = table.number("stream count")?;
-    if count > max_count as u64 {
-        return Err(table.malformed("stream count", max_count as u64, count));
-    }
-    let mut sizes = PackSizes { streams: max_count.min(count as usize), ..PackSizes::default() };
+    let count = table.count(max_count)?;
+    let mut sizes = PackSizes { streams: count, ..PackSizes::default() };
     for _ in 0..count {
-        let word = table.number("stream length and coder")?;
-        let raw_len = word >> 2;
+        let PackEntry { coder, raw_len, .. } = table.entry()?;
         sizes.unpacked_bytes = sizes.unpacked_bytes.saturating_add(raw_len);
         sizes.last_bytes = raw_len;
-        match word & 3 {
-            1 => drop(table.number("packed length")?),
-            3 => {
-                let bytes = match table.modelled()?.0 {
-                    Coder::Mixed => &mut sizes.mixed_bytes,
-                    _ => &mut sizes.lz_bytes,
-                };
-                *bytes = bytes.saturating_add(raw_len);
-            }
-            _ => {}
-        }
+        let bytes = match coder {
+            Coder::Mixed => &mut sizes.mixed_bytes,
+            Coder::Lz => &mut sizes.lz_bytes,
+            Coder::Raw | Coder::Own | Coder::Shared => continue,
+        };
+        *bytes = bytes.saturating_add(raw_len);
     }
     Ok(sizes)
 }
 
 /// First bytes of a pack that hold its table, if it has at most 29 streams.
 pub const TABLE_BYTES: usize = 10 + 29 * (10 + 10);
+
+/// An entry of a pack's table.
+#[derive(Debug, Clone, Copy)]
+struct PackEntry {
+    coder: Coder,
+    raw_len: u64,
+    /// Bytes of its code: none if it is in the shared frame.
+    packed_len: u64,
+}
 
 /// A pack that is being read.
 struct PackTable<'a>(Cursor<'a>);
@@ -195,10 +218,32 @@ impl<'a> PackTable<'a> {
         self.0.varint().map_err(|error| PackError::of_wire(error, what))
     }
 
-    /// Reads the model of a stream, and its packed length.
-    fn modelled(&mut self) -> Result<(Coder, u64), PackError> {
-        let word = self.number("packed length")?;
-        Ok((if word & 1 == 0 { Coder::Mixed } else { Coder::Lz }, word >> 1))
+    /// Reads the number of streams.
+    fn count(&mut self, max_count: usize) -> Result<usize, PackError> {
+        let count = self.number("stream count")?;
+        let admitted = usize::try_from(count).ok().filter(|&count| count <= max_count);
+        admitted.ok_or_else(|| self.malformed("stream count", max_count as u64, count))
+    }
+
+    /// Reads the entry of a stream.
+    fn entry(&mut self) -> Result<PackEntry, PackError> {
+        let word = self.number("stream length and coder")?;
+        let raw_len = word >> 2;
+        let (coder, packed_len) = match word & 3 {
+            0 => (Coder::Raw, raw_len),
+            1 => (Coder::Own, self.number("packed length")?),
+            2 => (Coder::Shared, 0),
+            _ => {
+                let word = self.number("packed length")?;
+                (if word & 1 == 0 { Coder::Mixed } else { Coder::Lz }, word >> 1)
+            }
+        };
+        Ok(PackEntry { coder, raw_len, packed_len })
+    }
+
+    /// Reads the length of the frame that small streams share.
+    fn shared_len(&mut self) -> Result<u64, PackError> {
+        self.number("packed length of the shared frame")
     }
 
     fn bytes(&mut self, len: u64) -> Result<&'a [u8], PackError> {

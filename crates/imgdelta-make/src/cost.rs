@@ -17,6 +17,7 @@ use crate::{
     sources::{PayloadSource, SourceReason},
 };
 use imgdelta_apply::delta::{LayerBody, LayerCost, Provenance, RestCost};
+use imgdelta_codec::CoderSizes;
 use imgdelta_core::{BlobDigest, Result, path::LayerPath, sort::SharedSort};
 use imgdelta_image::image::Image;
 use imgdelta_packages::Inventory;
@@ -48,6 +49,8 @@ pub struct Cost {
     pub packages: Vec<PackageLine>,
     /// Files with a cost, the most expensive first.
     pub files: Vec<FileLine>,
+    /// Bytes of all groups by coder.
+    pub coders: CoderSizes,
     /// Programs that were matched in windows, since the memory did not suffice for the whole.
     pub windowed: Vec<WindowedProgram>,
 }
@@ -202,6 +205,7 @@ impl Cost {
                 .collect(),
             packages: packages(draft, &files),
             files,
+            coders: draft.coder_sizes()?,
             windowed: draft.windowed(),
         })
     }

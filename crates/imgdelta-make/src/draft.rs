@@ -18,6 +18,7 @@ use imgdelta_apply::{
     },
     rebuild::{LayerForm, rebuild_time},
 };
+use imgdelta_codec::CoderSizes;
 use imgdelta_core::{
     Error, Result,
     path::{LayerPath, LayerPathRef},
@@ -334,6 +335,23 @@ impl Draft {
     /// Estimates the time that one core of a receiver needs to rebuild layers.
     pub(crate) fn rebuild_time(&self) -> Duration {
         rebuild_time(self.layer_outlines())
+    }
+
+    /// Returns the bytes of all groups by coder.
+    pub(crate) fn coder_sizes(&self) -> Result<CoderSizes> {
+        let mut sizes = CoderSizes::default();
+        for recipe in &self.recipes {
+            match recipe {
+                DraftRecipe::Fresh(recipe) => {
+                    for group in &recipe.groups {
+                        let group = self.spill.get(group.range.clone())?;
+                        sizes += CoderSizes::of_group(&group).expect("a group of our own");
+                    }
+                }
+                DraftRecipe::Reused { recipe, .. } => sizes += recipe.coder_sizes()?,
+            }
+        }
+        Ok(sizes)
     }
 
     /// Returns the programs that were matched in windows.

@@ -4,6 +4,7 @@
 //! The recipe is read whole; groups are read one by one. Together they must fill their range.
 
 use super::{Recipe, read_range};
+use imgdelta_codec::CoderSizes;
 use imgdelta_core::{
     Error, LimitName, Limits, Result,
     limits::{Ceiling, DeltaLimits},
@@ -124,6 +125,17 @@ impl StoredRecipe {
         self.group_bytes.admit(group.packed_bytes, "number of bytes", &place)?;
         let offset = self.offset + self.before[ordinal];
         read_range(&*self.source, offset, group.packed_bytes, &place)
+    }
+
+    /// Returns the bytes of all groups by coder.
+    pub fn coder_sizes(&self) -> Result<CoderSizes> {
+        let mut sizes = CoderSizes::default();
+        for ordinal in 0..self.recipe.groups.len() {
+            let of_group = CoderSizes::of_group(&self.group(ordinal)?);
+            let place = || format!("{}, group {ordinal}", self.place);
+            sizes += of_group.map_err(|error| Error::bad_input(place(), error))?;
+        }
+        Ok(sizes)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    CodecError, GroupDecoder, GroupLimits, StreamKind, View, group::StreamWriter,
-    literals::LiteralHistory, trial::Scene,
+    CodecError, CoderSizes, GroupDecoder, GroupLimits, StreamCoder, StreamKind, View,
+    group::StreamWriter, literals::LiteralHistory, trial::Scene,
 };
 use imgdelta_coding::pack::{self, Packer};
 use imgdelta_fields::host::NoHost;
@@ -106,6 +106,14 @@ fn the_mixer_state_goes_on_from_member_to_member() {
         assert!(made == target);
     }
     decoder.finish().unwrap();
+}
+
+#[test]
+fn aligned_codes_count_as_mixed_with_the_base() {
+    let (streams, _) = group_of(62, 1);
+    let code = streams.stream(StreamKind::Codes).len() as u64;
+    let sizes = CoderSizes::of_group(&Packer::new(1).pack(streams.all())).unwrap();
+    assert!(sizes.used().any(|size| size == (StreamCoder::MixedWithBase, code)), "{sizes:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::{Cost, FileLine, LayerLine, PackageLine};
 use crate::{draft::WindowedProgram, sources::SourceReason};
-use imgdelta_apply::inspect::milliseconds;
+use imgdelta_apply::inspect::{coders_json, milliseconds};
 use serde_json::{Map, Value, json};
 
 /// Name and version of the document; a reader refuses another.
@@ -21,6 +21,7 @@ pub(super) fn document(cost: &Cost) -> Value {
         "layers": cost.layers.iter().map(layer).collect::<Vec<_>>(),
         "packages": cost.packages.iter().map(package).collect::<Vec<_>>(),
         "files": cost.files.iter().map(file).collect::<Vec<_>>(),
+        "coders": coders_json(cost.coders),
         "windowed": cost.windowed.iter().map(windowed).collect::<Vec<_>>(),
     })
 }

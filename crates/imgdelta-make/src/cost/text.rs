@@ -4,6 +4,7 @@
 use super::{Cost, LayerLine};
 use crate::{options::Preset, sources::SourceReason};
 use imgdelta_apply::delta::Provenance;
+use imgdelta_codec::CoderSizes;
 use imgdelta_core::{
     path::escaped,
     size::{CoreTime, Exact, Grouped, Human},
@@ -51,6 +52,7 @@ impl Display for CostText<'_> {
         self.layers(f)?;
         self.packages(f)?;
         self.files(f)?;
+        self.coders(f)?;
         match self.cost.windows_note() {
             Some(note) => writeln!(f, "\n  {note}"),
             None => Ok(()),
@@ -143,6 +145,18 @@ impl CostText<'_> {
         self.print(f, &table)?;
         let rest = self.cost.files.iter().skip(LISTED).map(|file| file.bytes);
         more(f, self.cost.files.len(), rest.sum())
+    }
+
+    fn coders(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.cost.coders == CoderSizes::default() {
+            return Ok(());
+        }
+        let mut table = Table::new(&[Column::number("delta"), Column::words("coder")], 4);
+        for (coder, bytes) in self.cost.coders.used() {
+            table.push([Grouped(bytes).to_string(), coder.words().to_owned()]);
+        }
+        writeln!(f, "\n  Coders of changed files")?;
+        self.print(f, &table)
     }
 
     fn print(&self, f: &mut Formatter<'_>, table: &Table) -> fmt::Result {
