@@ -17,7 +17,6 @@ import tomllib
 import uuid
 
 PROGRAM = "imgdelta-cli"
-FEATURES = "job,node,static-allocator"
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|unlicense)", re.IGNORECASE)
 
 
@@ -25,10 +24,10 @@ def run(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def tree(target, *edges):
+def tree(target, features, *edges):
     """Returns (name, version) of all packages that the program's build reaches over these edges."""
     lines = run(
-        "cargo", "tree", "--locked", "-p", PROGRAM, "--features", FEATURES, "--target", target,
+        "cargo", "tree", "--locked", "-p", PROGRAM, "--features", features, "--target", target,
         "-e", ",".join(edges), "--prefix", "none", "--no-dedupe", "--format", "{p}",
     )  # fmt: skip
     return {(name, version.removeprefix("v")) for name, version in (line.split()[:2] for line in lines.splitlines())}
@@ -78,16 +77,16 @@ class Package:
                 yield path
 
 
-def packages(target):
+def packages(target, features):
     metadata = json.loads(
         run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target,
-            "--features", ",".join(f"{PROGRAM}/{feature}" for feature in FEATURES.split(",")))
+            "--features", ",".join(f"{PROGRAM}/{feature}" for feature in features.split(",")))
     )  # fmt: skip
     with open(pathlib.Path(metadata["workspace_root"]) / "Cargo.lock", "rb") as file:
         lock = tomllib.load(file)["package"]
     checksums = {(entry["name"], entry["version"]): entry.get("checksum") for entry in lock}
-    built = tree(target, "normal", "build")
-    shipped = tree(target, "normal", "no-proc-macro")
+    built = tree(target, features, "normal", "build")
+    shipped = tree(target, features, "normal", "no-proc-macro")
     chosen = {}
     for entry in metadata["packages"]:
         key = (entry["name"], entry["version"])
@@ -189,6 +188,7 @@ def check(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="x86_64-unknown-linux-musl")
+    parser.add_argument("--features", default="node,static-allocator", help="features of the program")
     parser.add_argument("--bill", type=pathlib.Path, help="write the CycloneDX document here")
     parser.add_argument("--licences", type=pathlib.Path, help="write the licences here")
     parser.add_argument("--check", type=pathlib.Path, metavar="FILE", help="look over this document")
@@ -196,7 +196,7 @@ def main():
     if options.check:
         check(options.check)
         return
-    chosen, nodes = packages(options.target)
+    chosen, nodes = packages(options.target, options.features)
     if options.bill:
         options.bill.write_text(json.dumps(bill(chosen, nodes), indent=2) + "\n")
     if options.licences:

@@ -113,8 +113,8 @@ const COMPLETE: &str = "IMGDELTA_COMPLETE";
 #[cfg(not(all(feature = "job", feature = "node")))]
 fn refuse(command: &str) -> ExitCode {
     stderr::print_line(format_args!(
-        "imgdelta: this build has no {command}; install one that has it: \
-         `cargo install --path crates/imgdelta-cli --features {command}`"
+        "imgdelta: this build has no {command}; install the package imgdelta-job, which has everything, \
+         or build it: `cargo install --path crates/imgdelta-cli --features {command}`"
     ));
     ExitCode::from(2)
 }
