@@ -3,7 +3,7 @@
 //! `cargo run --release --example pair -- [fast|default|best] BASE TARGET [BASE TARGET]...`
 //! puts every pair into one group.
 
-use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};
+use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits, StreamKind};
 use imgdelta_coding::pack::{self, Packer};
 use std::{env, error::Error, fs, time::Instant};
 
@@ -60,9 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for ((_, target), rebuilt) in pairs.iter().zip(&targets) {
         assert!(target == rebuilt, "the decoder rebuilt something else");
     }
-    let raw = pack::unpack_group(&group, streams.len(), 1 << 30)?;
+    let raw = pack::unpack_group(&group, StreamKind::ALL.len(), 1 << 30)?;
     let mut packer = Packer::new(19);
-    for ((stream, raw_bytes), raw) in streams.into_iter().zip(&raw) {
+    for (stream, raw) in StreamKind::ALL.into_iter().zip(&raw) {
+        let raw_bytes = streams.bytes(stream);
         if raw_bytes > 0 {
             println!("  {:18} {raw_bytes:>10} {:>10}", stream.name(), packer.estimate(raw));
             if let Ok(d) = env::var("STREAMS") {

@@ -9,6 +9,7 @@ use crate::{
     literals::{Coding, LiteralHistory},
     map::Override,
     member::MemberHead,
+    member_shares::{MemberBits, StreamLengths},
     normalise::{Labels, Projection},
     pairing,
     program::MAX_PROGRAM,
@@ -136,8 +137,13 @@ impl GroupEncoder {
     }
 
     /// Raw bytes of each stream so far.
-    pub fn stream_lengths(&self) -> Vec<(StreamKind, usize)> {
-        StreamKind::ALL.map(|stream| (stream, self.streams.stream(stream).len())).into()
+    pub fn stream_lengths(&self) -> StreamLengths {
+        StreamLengths::of(&self.streams)
+    }
+
+    /// Estimates the information that has been added since; [`crate::shares`] divides a group by it.
+    pub fn bits_since(&self, before: &StreamLengths) -> MemberBits {
+        MemberBits::since(before, &self.streams)
     }
 
     /// Returns the shortest way to write a member whose copies are still to be found.

@@ -108,6 +108,8 @@ mod limits;
 mod literals;
 mod map;
 mod member;
+#[cfg(feature = "encode")]
+mod member_shares;
 mod memory;
 #[cfg(feature = "encode")]
 mod normalise;
@@ -149,6 +151,8 @@ pub use imgdelta_fields::{
 #[cfg(feature = "encode")]
 pub use imgdelta_instructions::parts::{Part, PartKind};
 pub use limits::GroupLimits;
+#[cfg(feature = "encode")]
+pub use member_shares::{MemberBits, StreamLengths, shares};
 pub use memory::decode_memory;
 #[cfg(feature = "encode")]
 pub use memory::encode_memory;

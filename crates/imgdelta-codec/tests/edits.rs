@@ -209,10 +209,10 @@ fn program_for(machine: u16, functions: usize, version: u32) -> Vec<u8> {
     file
 }
 
-fn encode(base: &[u8], target: &[u8]) -> (Vec<u8>, u64, usize) {
+fn encode(base: &[u8], target: &[u8]) -> (Vec<u8>, u64, u64) {
     let mut encoder = GroupEncoder::new(Effort::Default);
     let stats = encoder.member(base, target);
-    let edits = encoder.stream_lengths()[StreamKind::EditParts as usize].1;
+    let edits = encoder.stream_lengths().bytes(StreamKind::EditParts);
     (encoder.finish(), stats.patched_bytes, edits)
 }
 

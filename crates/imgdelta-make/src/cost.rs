@@ -1,8 +1,8 @@
 //! The cost of an upgrade in bytes, by layer, package and file, with reasons.
 //! Never estimates: all numbers are those of an encoded draft.
 //!
-//! A file's share of a group is in proportion to its part of the group's streams. The shares add up
-//! to the size of the group.
+//! A file's share of a stream in a group is in proportion to the information in its bytes of that
+//! stream. The shares add up to the size of the group.
 
 mod json;
 mod text;

@@ -27,7 +27,7 @@ use crate::{
 use digests::LayerDigests;
 use frames::EncodedFrames;
 use imgdelta_apply::delta::Envelope;
-use imgdelta_codec::{Effort, GroupEncoder, StreamKind};
+use imgdelta_codec::{Effort, GroupEncoder, MemberBits, StreamKind};
 use imgdelta_core::{
     Context, Result,
     parallel::Budget,
@@ -81,20 +81,15 @@ struct LayerResults {
     parts: Vec<Option<MatchedPart>>,
 }
 
-/// Matched pieces before packing: their range in the scratch file, and the stream bytes of each.
+/// Matched pieces before packing: their range in the scratch file, and what each adds to the streams.
 struct MatchedPart {
     range: Range<u64>,
-    stream_bytes: Vec<u64>,
+    stream_bytes: u64,
+    added: Vec<MemberBits>,
     /// Bytes of aligned codes and of codes of corrections.
     code_bytes: u64,
     /// The class of its pieces, if others are packed apart from them.
     class: Option<PieceClass>,
-}
-
-impl MatchedPart {
-    fn bytes(&self) -> u64 {
-        self.stream_bytes.iter().sum()
-    }
 }
 
 /// Memory for all workers together, unless the caller sets another amount.
@@ -195,10 +190,11 @@ fn run(
                 let pieces = &layers[place].parts[part];
                 let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
                 let _held = budget.take(memory_bytes.unwrap_or(0));
-                let (encoder, stream_bytes) = layers[place].encode(pieces, progress)?;
+                let (encoder, added) = layers[place].encode(pieces, progress)?;
+                let stream_bytes = encoder.stream_bytes() as u64;
                 let code_bytes = code_bytes(&encoder);
                 let (range, class) = (spill.put(&encoder.finish_loose())?, pieces::class(pieces));
-                let matched = MatchedPart { range, stream_bytes, code_bytes, class };
+                let matched = MatchedPart { range, stream_bytes, added, code_bytes, class };
                 TaskResult::Part(place, part, matched)
             }
             Task::Envelope(WantedEnvelope { layer, most_bytes }) => {
@@ -248,14 +244,14 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
     for part in parts {
         let class = part.class.filter(|class| apart.contains(&Some(*class)));
         let most_bytes = if class.is_some() { NEW_BYTES } else { group_stream_bytes(preset) };
-        let is_full = filled + part.bytes() > most_bytes
+        let is_full = filled + part.stream_bytes > most_bytes
             || aligned > 0 && aligned + part.code_bytes > CODE_BYTES;
         if groups.is_empty() || class != before || is_full {
             groups.push(Vec::new());
             (filled, aligned) = (0, 0);
         }
         before = class;
-        filled += part.bytes();
+        filled += part.stream_bytes;
         aligned += part.code_bytes;
         groups.last_mut().expect("pushed above").push(part);
     }
@@ -278,31 +274,29 @@ fn pack(
     budget: &Budget,
 ) -> Result<Vec<(usize, PackedGroup)>> {
     let (preset, progress) = (plan.preset, &*plan.context.progress);
-    let bytes = groups.iter().flat_map(|(_, parts)| parts).map(MatchedPart::bytes);
+    let bytes = groups.iter().flat_map(|(_, parts)| parts).map(|part| part.stream_bytes);
     progress.begin(Stage::Packing, bytes.sum());
     plan.context.workers.map(groups, |(place, parts)| {
         progress.check()?;
-        let stream_bytes: Vec<u64> =
-            parts.iter().flat_map(|part| part.stream_bytes.iter().copied()).collect();
-        let _held = budget.take(stream_bytes.iter().sum::<u64>() * 3 + packing_bytes(preset));
+        let stream_bytes: u64 = parts.iter().map(|part| part.stream_bytes).sum();
+        let _held = budget.take(stream_bytes * 3 + packing_bytes(preset));
+        let added: Vec<MemberBits> =
+            parts.iter().flat_map(|part| part.added.iter().copied()).collect();
         let mut encoder = GroupEncoder::new(effort(preset));
         for part in parts {
             encoder.append(&spill.get(part.range)?).expect("a group of our own");
         }
         let code_bytes = code_bytes(&encoder);
         let packed = encoder.finish();
-        let shares = shares(packed.len() as u64, &stream_bytes);
-        progress.advance(stream_bytes.iter().sum());
+        let shares = imgdelta_codec::shares(&packed, &added).expect("a group of our own");
+        progress.advance(stream_bytes);
         Ok((place, PackedGroup { range: spill.put(&packed)?, shares, code_bytes }))
     })
 }
 
 /// Returns the bytes of codes that an encoder has written so far.
 fn code_bytes(encoder: &GroupEncoder) -> u64 {
-    let of_codes = |(kind, bytes): &(StreamKind, usize)| {
-        if *kind == StreamKind::Codes { *bytes as u64 } else { 0 }
-    };
-    encoder.stream_lengths().iter().map(of_codes).sum()
+    encoder.stream_lengths().bytes(StreamKind::Codes)
 }
 
 fn target_bytes(pieces: &[Piece]) -> u64 {
@@ -349,19 +343,19 @@ impl<'a> LayerEncoder<'a> {
         Ok(Self { plan, index, payloads, digests, layout, space, parts })
     }
 
-    /// Matches pieces, and returns a group of them that is not packed, with the stream bytes of each
-    /// piece.
+    /// Matches pieces, and returns a group of them that is not packed, with what each piece adds to
+    /// the streams.
     fn encode(
         &self,
         pieces: &[Piece],
         progress: &dyn Progress,
-    ) -> Result<(GroupEncoder, Vec<u64>)> {
+    ) -> Result<(GroupEncoder, Vec<MemberBits>)> {
         let mut encoder = GroupEncoder::new(effort(self.plan.preset));
         let (mut base, mut target) = (Vec::new(), Vec::new());
-        let mut stream_bytes = Vec::with_capacity(pieces.len());
+        let mut added = Vec::with_capacity(pieces.len());
         for piece in pieces {
             progress.check()?;
-            let before = encoder.stream_bytes();
+            let before = encoder.stream_lengths();
             let payload = piece.member.payload;
             if piece.is_mapped() && !self.digests.are_in(payload) {
                 let sides = MappedPiece {
@@ -392,10 +386,10 @@ impl<'a> LayerEncoder<'a> {
                     encoder.member(&base, &target);
                 }
             }
-            stream_bytes.push((encoder.stream_bytes() - before) as u64);
+            added.push(encoder.bits_since(&before));
             progress.advance(piece.target_bytes());
         }
-        Ok((encoder, stream_bytes))
+        Ok((encoder, added))
     }
 
     fn finish(self, frames: EncodedFrames, packed: Vec<PackedGroup>) -> RecipeDraft {
@@ -571,21 +565,6 @@ fn packing_bytes(preset: Preset) -> u64 {
     }
 }
 
-/// Divides `total` in proportion to `weights`; the shares add up to it.
-fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
-    let sum: u64 = weights.iter().sum();
-    let (mut seen, mut given) = (0, 0);
-    let share = |weight: &u64| {
-        seen += weight;
-        let until = u128::from(total) * u128::from(seen) / u128::from(sum.max(1));
-        let until = u64::try_from(until).expect("at most the total");
-        let share = until - given;
-        given = until;
-        share
-    };
-    weights.iter().map(share).collect()
-}
-
 /// Passes a range to a sink, piece by piece.
 fn read_pieces(
     range: Range<u64>,
@@ -610,16 +589,4 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Converts a length that fits in memory.
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).expect("windows and whole files in memory fit it")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shares;
-
-    #[test]
-    fn shares_follow_the_weights_and_lose_nothing() {
-        assert_eq!(shares(100, &[1, 0, 3]), [25, 0, 75]);
-        assert_eq!(shares(10, &[1, 1, 1]).iter().sum::<u64>(), 10);
-        assert_eq!(shares(7, &[]), [0; 0]);
-    }
 }
