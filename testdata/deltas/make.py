@@ -658,6 +658,22 @@ def programs_of_code(inputs, name, length, feature):
     return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), ("--preset", "best"))
 
 
+def names(_):
+    """A script whose variables have other names in each version, with some new text."""
+    def layer(version):
+        source, script = random.Random(34), "var table={};"
+        for number in range(600):
+            own = [f"{chr(97 + source.randrange(26))}{chr(65 + source.randrange(26))}" for _ in range(4)]
+            others = [chr(97 + (ord(name[0]) - 92) % 26) + name[1] for name in own]
+            a, b, c, d = others if version == 2 and number % 7 else own
+            script += f"function {a}({b},{c}){{for(var {d}=0;{d}<{c}.length;{d}++){b}.push({c}[{d}]%{number});return {b}}}"
+            if version == 2 and number % 100 == 50:
+                script += "table.more=(new_value,0x1f,'a value that is new');"
+        return tar(entry("srv/bundle.js", script.encode()))
+
+    return Case("a script with other names", Image([small(layer(1))]), Image([gzipped(layer(2))]))
+
+
 def corrections(inputs):
     """Bytes that change here and there, so that codes of corrections are shorter than patches: of a file, and of a program with code
     and data."""
@@ -936,7 +952,7 @@ CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
     "chunked": chunked, "archives": archives, "xz": xz, "zstd-files": zstd_files, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives, "objects": objects,
     "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
-    "aligned-aarch64": aligned_aarch64, "corrections": corrections, "edits": edits, "edits-aarch64": edits_aarch64,
+    "aligned-aarch64": aligned_aarch64, "names": names, "corrections": corrections, "edits": edits, "edits-aarch64": edits_aarch64,
     "first": first,
     "sections": sections, "fatbin": fatbin, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }

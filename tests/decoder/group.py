@@ -6,6 +6,7 @@ import corrections
 import elf
 import fields as field_rules
 import literals
+import names
 import objects
 import pack
 import programs
@@ -20,7 +21,7 @@ NAMES = [
     "distance gaps", "distance values", "parts", "code", "program unwind records", "table numbers",
     "codes",
 ]
-PLAIN, ELF, LITTLE, BIG, PROGRAM = range(5)
+PLAIN, ELF, LITTLE, BIG, PROGRAM, RENAMED = range(6)
 Copy = namedtuple("Copy", "target base length")
 
 
@@ -56,11 +57,16 @@ class Group:
         whole, apart, has_table, view = bool(head & 0x80), bool(head & 0x40), bool(head & 0x10), head & 0x07
         is_corrected = bool(head & 0x08)
         edits = Edits(base, Copy) if head & 0x20 else None
-        if view > PROGRAM or ((apart or edits or has_table) and (whole or view != ELF)) or ((whole or is_corrected) and view == PROGRAM):
+        if view > RENAMED or ((apart or edits or has_table) and (whole or view != ELF)) or (whole and view == PROGRAM):
+            raise Refused(f"a member of view {head:02x}")
+        if is_corrected and view in (PROGRAM, RENAMED):
             raise Refused(f"a member of view {head:02x}")
         if view == PROGRAM:
             return programs.rebuild(self.streams, length)
         target, copies = self.script(base, length, whole, apart, edits)
+        if view == RENAMED:
+            names.replace(target, base, copies, self.patches(target))
+            return bytes(target)
         exact = bytearray(length) if is_corrected else None
         if exact is not None:
             for start, end in literals.target_gaps(target, copies):
@@ -71,7 +77,8 @@ class Group:
             kinds = literals.kinds(image, length)
         if is_corrected:
             self.corrections = corrections.read(self.streams, self.corrections, target, exact, kinds)
-        self.patch(target)
+        for _ in self.patches(target):
+            pass
         if table:
             unwind.fill(target, *table)
         return bytes(target)
@@ -146,7 +153,8 @@ class Group:
             target[: len(header)] = header
         return table, new
 
-    def patch(self, target):
+    def patches(self, target):
+        """Patches the target; before each byte that changes, its place comes out."""
         at = 0
         for _ in range(self.streams.number("patch gaps")):
             at += self.streams.number("patch gaps")
@@ -154,6 +162,7 @@ class Group:
             if at + run > len(target):
                 raise Refused("a patch ends after the target")
             for value in self.streams.bytes("patch values", run):
+                yield at
                 target[at] = (target[at] + value) & 255
                 at += 1
 

@@ -10,6 +10,7 @@ use crate::{
     literals::{LiteralHistory, LiteralReader, PackedLiterals},
     map::AddressMap,
     member::MemberHead,
+    names::{self, NameTable},
     pieces::PieceCutter,
     predict::{PageFlags, Predictor},
     prefix::LiteralPrefix,
@@ -85,6 +86,7 @@ impl GroupDecoder {
         let corrections = head.is_corrected.then_some(&mut self.corrections);
         match head.view {
             View::Plain => member.rebuild(reader, None, None, corrections, put),
+            View::Names => member.rebuild_names(reader, put),
             view => {
                 let before = (&mut self.history, &mut self.mixer, corrections);
                 member.rebuild_in_view(reader, before, head, view, put)
@@ -208,6 +210,44 @@ impl Member<'_> {
             limit: imgdelta_coding::aligned::MAX_REFERENCE as u64,
             found: self.base.len() as u64,
         }
+    }
+
+    /// Rebuilds a text whose names are replaced. A name is expected by those before it, which have
+    /// their patches by then.
+    fn rebuild_names<E: From<CodecError>>(
+        &self,
+        reader: &mut StreamReader,
+        mut put: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut patches = PatchReader::open(reader, self.len)?;
+        let mut cutter = PieceCutter::default().between_names(self.base);
+        let (mut table, mut bytes) = (NameTable::new(self.len), Vec::new());
+        let copies = self.layout.copies.as_slice();
+        while let Some(piece) = cutter.next(copies, self.len, None) {
+            let start = piece.target.start;
+            bytes.clear();
+            bytes.resize(piece.target.len(), 0);
+            for range in piece.literals(copies) {
+                bytes[range.clone()]
+                    .copy_from_slice(reader.bytes(StreamKind::Literals, range.len())?);
+            }
+            let mut patched = 0;
+            for (copy, part) in piece.copies(copies) {
+                let text = &self.base[copy.base..copy.base_end()];
+                let to = copy.target + part.start - start;
+                bytes[to..to + part.len()].copy_from_slice(&text[part.clone()]);
+                for name in names::names(text, part) {
+                    let place = copy.target + name.start - start..copy.target + name.end - start;
+                    table.replace(&mut bytes[place.clone()]);
+                    patches.lay_over(reader, &mut bytes[patched..place.end], start + patched)?;
+                    patched = place.end;
+                    table.learn(&text[name], &bytes[place]);
+                }
+            }
+            patches.lay_over(reader, &mut bytes[patched..], start + patched)?;
+            put(&bytes)?;
+        }
+        Ok(patches.finish(reader)?)
     }
 
     /// Rebuilds the target piece by piece; `literals` are those of the member, if not in a stream.

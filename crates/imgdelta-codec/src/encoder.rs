@@ -162,6 +162,7 @@ impl GroupEncoder {
         let (old, new) = (Reading::plain(base), Reading::plain(target));
         let copies = self.matcher.copies(old, new, self.effort.search_depth());
         let mut best = trial::plain(base, target, &copies, keeps_exact);
+        best = self.with_names(best, base, target, &copies);
         // Nearly all files have no other view, and need no estimate.
         let mut best_bytes = None;
         for view in offset_views(base) {
@@ -175,6 +176,25 @@ impl GroupEncoder {
             }
         }
         best
+    }
+
+    /// Returns a trial without fields, or one of the same copies whose names are replaced, if that is
+    /// shorter.
+    fn with_names(
+        &mut self,
+        plain: Trial,
+        base: &[u8],
+        target: &[u8],
+        copies: &[BaseCopy],
+    ) -> Trial {
+        // Codes of corrections are shorter still, and not for names.
+        if self.effort == Effort::Best || plain.stats.patched_bytes < LEAST_RENAMED {
+            return plain;
+        }
+        let named = trial::with_names(base, target, copies);
+        let patch_bytes = plain.patch_bytes(&mut self.judge);
+        let pays = named.patch_bytes(&mut self.judge) < patch_bytes - patch_bytes / 16;
+        if pays { named } else { plain }
     }
 
     /// Returns the shortest way to write a program, if both are programs.
@@ -210,6 +230,7 @@ impl GroupEncoder {
     ) -> Trial {
         let keeps_exact = self.effort == Effort::Best;
         let mut plain = trial::plain(base, target, &[whole], keeps_exact);
+        plain = self.with_names(plain, base, target, &[whole]);
         // A program rebuilt in place may differ in a few places, all of them references.
         if plain.stats.patched_bytes > 64
             && let Some(scene) = Scene::open(View::Elf, base, target, host)
@@ -536,6 +557,9 @@ impl GroupEncoder {
         trial.stats
     }
 }
+
+/// Fewer patched bytes are not worth a second trial.
+const LEAST_RENAMED: u64 = 256;
 
 /// Most bytes that literals save among those of other members.
 const SHARED_BYTES: usize = 2 << 10;

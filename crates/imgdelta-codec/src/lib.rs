@@ -13,7 +13,8 @@
 //!    each reference in the base is found by pattern, and its new value is computed from a map of
 //!    old addresses to shifts. Only wrong predictions are stored.
 //! 3. *Patches* for single bytes that are still wrong. Copies of code may have *edits* as well:
-//!    instructions with other registers or numbers.
+//!    instructions with other registers or numbers. Names in text are expected to become what they
+//!    became before.
 //!
 //! A program without a base has none of these: it is divided into parts, such as code and tables.
 //!
@@ -41,7 +42,7 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `effort`\*, `limits`, `stats`\*, `stream` | effort; ceilings; counts of a member; kinds of streams |
+//! | 0 | `effort`\*, `limits`, `names`, `stats`\*, `stream` | effort; ceilings; names in text; counts of a member; kinds of streams |
 //! | 1 | `error` | errors |
 //! | 2 | `group` | the streams of a group |
 //! | 3 | `member`, `program`, `residue`, `script`, `unwind_table` | a member's first byte; programs without a base; byte patches; copies and literals; sorted tables of functions |
@@ -111,6 +112,7 @@ mod member;
 #[cfg(feature = "encode")]
 mod member_shares;
 mod memory;
+mod names;
 #[cfg(feature = "encode")]
 mod normalise;
 #[cfg(feature = "encode")]

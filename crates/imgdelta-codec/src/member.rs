@@ -31,7 +31,7 @@ impl MemberHead {
         let is_corrected = byte & CORRECTED != 0;
         let number = byte & !(WHOLE | PACKED | EDITED | TABLE | CORRECTED);
         let Some(view) = View::from_wire(number) else {
-            return Err(reader.malformed(StreamKind::Members, "view", 4, number.into()));
+            return Err(reader.malformed(StreamKind::Members, "view", 5, number.into()));
         };
         if (is_packed || is_edited || has_table) && (is_whole || view != View::Elf) {
             let what = "literals apart, edits, or an unwind table";
@@ -39,6 +39,10 @@ impl MemberHead {
         }
         if (is_whole || is_corrected) && view == View::Program {
             let what = "a whole copy, or corrections";
+            return Err(reader.malformed(StreamKind::Members, what, 0, byte.into()));
+        }
+        if is_corrected && view == View::Names {
+            let what = "corrections of names";
             return Err(reader.malformed(StreamKind::Members, what, 0, byte.into()));
         }
         Ok(Self { view, is_whole, is_packed, is_edited, is_corrected, has_table })

@@ -5,7 +5,7 @@
 //! two bytes of one copy, since a literal is respelled by the two bytes before it, and it divides no
 //! field. So a long literal makes a long piece.
 
-use crate::script::BaseCopy;
+use crate::{names, script::BaseCopy};
 use imgdelta_fields::field_index::FieldCache;
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ impl Piece {
 
 /// Divides a target.
 #[derive(Debug, Default)]
-pub(crate) struct PieceCutter {
+pub(crate) struct PieceCutter<'a> {
     at: usize,
     /// Number of the first copy that ends behind `at`.
     copy: usize,
@@ -52,9 +52,11 @@ pub(crate) struct PieceCutter {
     held: Range<usize>,
     /// Pieces begin at multiples of this; 0 stands for 1.
     step: usize,
+    /// The base, if no name of a copy is divided.
+    names: Option<&'a [u8]>,
 }
 
-impl PieceCutter {
+impl<'a> PieceCutter<'a> {
     /// Divides a target nowhere in a range.
     pub(crate) fn holding(held: Range<usize>) -> Self {
         Self { held, ..Self::default() }
@@ -63,6 +65,11 @@ impl PieceCutter {
     /// Has pieces begin at multiples of `step`.
     pub(crate) fn in_steps_of(self, step: usize) -> Self {
         Self { step, ..self }
+    }
+
+    /// Divides no name of a copy of `base`.
+    pub(crate) fn between_names(self, base: &'a [u8]) -> Self {
+        Self { names: Some(base), ..self }
     }
 
     /// Returns the next piece of a target of `len` bytes, or `None` at its end.
@@ -130,6 +137,11 @@ impl PieceCutter {
                 Some(fields) if end > copy.target => {
                     fields.divided_at(copy.base + (end - copy.target))
                 }
+                None if end > copy.target => self.names.and_then(|base| {
+                    let found =
+                        names::divided_at(&base[copy.base..copy.base_end()], end - copy.target);
+                    found.map(|start| copy.base + start)
+                }),
                 _ => None,
             };
             let Some(field) = divided else { return Some(end) };

@@ -8,6 +8,7 @@ use crate::{
     literals::{self, Coding, LiteralHistory},
     map::{AddressMap, Override, Step},
     member::MemberHead,
+    names::{self, NameTable},
     overrides::{AnchorFix, MapFindings},
     pieces::{Piece, PieceCutter},
     predict::{PageFlags, Prediction, Predictor},
@@ -50,6 +51,10 @@ pub(crate) fn kept_fields(len: usize) -> usize {
     if len > 64 << 20 { 0 } else { 24 << 20 }
 }
 
+/// The streams of patches.
+const PATCHES: [StreamKind; 3] =
+    [StreamKind::PatchGaps, StreamKind::PatchRuns, StreamKind::PatchValues];
+
 /// One way to write a member.
 #[derive(Debug, Clone)]
 pub(crate) struct Trial {
@@ -82,6 +87,11 @@ impl Trial {
         self.streams.append(packed);
     }
 
+    /// Estimates the packed bytes of the patches.
+    pub(crate) fn patch_bytes(&self, packer: &mut Packer) -> usize {
+        PATCHES.iter().map(|kind| packer.estimate(self.streams.stream(*kind))).sum()
+    }
+
     /// Replaces the patches of `target` by a code, which goes on with the `state` of the code before, if
     /// `packer` does not estimate that they are shorter.
     pub(crate) fn set_corrected(
@@ -91,9 +101,8 @@ impl Trial {
         packer: &mut Packer,
     ) {
         let Some(exact) = &self.exact else { return };
-        let patches = [StreamKind::PatchGaps, StreamKind::PatchRuns, StreamKind::PatchValues];
-        let bytes: usize =
-            patches.iter().map(|kind| packer.estimate(self.streams.stream(*kind))).sum();
+        let patches = PATCHES;
+        let bytes = self.patch_bytes(packer);
         if bytes < LEAST_CORRECTED {
             return;
         }
@@ -187,10 +196,29 @@ impl TrialSize {
 
 /// Writes a member without fields.
 pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy], keeps_exact: bool) -> Trial {
+    write_plain(View::Plain, base, target, copies, keeps_exact)
+}
+
+/// Writes a text whose names are replaced.
+pub(crate) fn with_names(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
+    write_plain(View::Names, base, target, copies, false)
+}
+
+fn write_plain(
+    view: View,
+    base: &[u8],
+    target: &[u8],
+    copies: &[BaseCopy],
+    keeps_exact: bool,
+) -> Trial {
     let layout = Layout::plain(copies.to_vec());
-    let mut trial = begin((View::Plain, false), target, &layout);
+    let mut trial = begin((view, false), target, &layout);
+    let mut table = (view == View::Names).then(|| NameTable::new(target.len()));
     let mut exact = keeps_exact.then(|| ExactBytes::new(target.len()));
     let (mut cutter, mut patches) = (PieceCutter::default(), PatchWriter::default());
+    if table.is_some() {
+        cutter = cutter.between_names(base);
+    }
     let mut bytes = Vec::new();
     while let Some(piece) = cutter.next(copies, target.len(), None) {
         let wanted = &target[piece.target.clone()];
@@ -199,6 +227,17 @@ pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy], keeps_exact
             trial.streams.bytes(StreamKind::Literals, &bytes[range.clone()]);
             if let Some(exact) = &mut exact {
                 exact.add(piece.target.start + range.start, range.len());
+            }
+        }
+        if let Some(table) = &mut table {
+            for (copy, part) in piece.copies(copies) {
+                let text = &base[copy.base..copy.base_end()];
+                for name in names::names(text, part) {
+                    let at = copy.target + name.start - piece.target.start;
+                    let place = at..at + name.len();
+                    table.replace(&mut bytes[place.clone()]);
+                    table.learn(&text[name], &wanted[place]);
+                }
             }
         }
         patches.add(&mut trial.streams, piece.target.start, &bytes, wanted);

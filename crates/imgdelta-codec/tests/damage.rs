@@ -83,7 +83,7 @@ proptest! {
     /// Raw streams of arbitrary bytes reach the modules behind the unpacking.
     #[test]
     fn arbitrary_streams_never_panic(
-        view in 0..4_u8,
+        view in 0..6_u8,
         flags in prop_oneof![Just(0), Just(0x20), Just(0x40), any::<u8>()],
         streams in prop::collection::vec(prop::collection::vec(0..40_u8, 0..20), 23),
         base in prop::collection::vec(any::<u8>(), 0..200),

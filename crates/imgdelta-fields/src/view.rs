@@ -19,14 +19,16 @@ pub enum View {
     OffsetsBig,
     /// A program without a base, divided into parts.
     Program,
+    /// Text whose names are replaced by others, such as a script that a tool made short.
+    Names,
 }
 
 impl View {
     /// Returns the view with this number on the wire.
     pub fn from_wire(number: u8) -> Option<Self> {
-        [Self::Plain, Self::Elf, Self::OffsetsLittle, Self::OffsetsBig, Self::Program]
-            .into_iter()
-            .find(|view| view.wire() == number)
+        let linked = [Self::Elf, Self::OffsetsLittle, Self::OffsetsBig];
+        let others = [Self::Plain, Self::Program, Self::Names];
+        linked.into_iter().chain(others).find(|view| view.wire() == number)
     }
 
     /// Reads the image of a whole file; `None` if it does not suit the view.
@@ -57,6 +59,7 @@ impl View {
             Self::OffsetsLittle => 2,
             Self::OffsetsBig => 3,
             Self::Program => 4,
+            Self::Names => 5,
         }
     }
 }
