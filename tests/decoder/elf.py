@@ -272,6 +272,11 @@ class Scene:
             return True
         return False
 
+    def add_span(self, at, form, target, scale, number, first):
+        """Adds the length of a function, or the distance of two places in one."""
+        if self.add(at, form, target, None, scale):
+            self.found[-1] = self.found[-1]._replace(number=number, first=first)
+
     def anchor(self, address, stride=1):
         self.anchors += 1
         return (address, stride) if self.anchors <= 256 else None

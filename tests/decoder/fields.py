@@ -4,25 +4,29 @@ from collections import namedtuple
 
 from wire import Refused
 
-# An anchor is (address, stride); `scale` is that of low12.
-Field = namedtuple("Field", "at form target anchor scale", defaults=(None, 0))
+# An anchor is (address, stride); `scale` is that of low12 and of advances; `number` is that of the base's field, of spans.
+Field = namedtuple("Field", "at form target anchor scale number first", defaults=(None, 0, 0, True))
 
 # Lowest bit and width of each form's number.
 NUMBERS = {
     "branch32": (0, 32), "relative32": (0, 32), "relative32 in data": (0, 32), "absolute32": (0, 32),
     "absolute64": (0, 64), "absolute64 in data": (0, 64), "backward32": (0, 32), "anchored32": (0, 32),
     "branch26": (0, 26), "branch19": (5, 19), "branch14": (5, 14), "low12": (10, 12),
-    "offset32": (0, 32), "offset32 big": (0, 32), "page21": None,
+    "offset32": (0, 32), "offset32 big": (0, 32), "page21": None, "length32": (0, 32),
+    "advance6": (0, 6), "advance8": (0, 8), "advance16": (0, 16),
 }
 FLAGGED = {"relative32 in data", "absolute64 in data", "offset32", "offset32 big"}
 BRANCHES = {"branch32", "branch26", "branch19", "branch14"}
 # Forms whose number does not take all bits of its bytes.
-PARTIAL = {"branch26", "branch19", "branch14", "page21", "low12"}
+PARTIAL = {"branch26", "branch19", "branch14", "page21", "low12", "advance6"}
+# What the number of a length or an advance stays below.
+MOST = {"advance6": 1 << 6, "advance8": 1 << 8, "advance16": 1 << 16}
 MOST_SHIFT = (1 << 31) - 1
 
 
 def width(form):
-    return 8 if form.startswith("absolute64") else 4
+    widths = {"absolute64": 8, "absolute64 in data": 8, "advance6": 1, "advance8": 1, "advance16": 2}
+    return widths.get(form, 4)
 
 
 def read_number(form, data, at=0):
@@ -157,6 +161,10 @@ def addition(field, piece, base, the_map):
     shift = the_map.shift(target)
     if shift is None:
         return None
+    if form == "length32" or form in MOST:
+        start = the_map.shift(target - (field.number << field.scale) + field.first)
+        more = None if start is None else (shift - start) >> field.scale
+        return more if more is not None and 0 < field.number + more < MOST.get(form, 2 * field.number) else None
     if form.startswith(("absolute", "offset32")):
         return shift
     absolute = base.low + target

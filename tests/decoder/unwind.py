@@ -61,14 +61,78 @@ def records(scene, zone, address):
                 named = content - pointer
                 if named >= 0 and named != common and (other := record(walked, named)) is not None:
                     common, (function_on, data_on) = named, marks(walked[: other[1]], other[0])
-                references = [(content + 4, function_on)]
-                augmented = content + 12 < end and 4 <= walked[content + 12] < 128
-                references.append((content + 13, data_on and augmented))
-                for place, is_on in references:
-                    distance = value(place, end)
-                    if is_on and distance:
-                        scene.add(zone.start + place, "relative32", address + place + distance)
+                start = None
+                distance = value(content + 4, end)
+                if function_on and distance:
+                    start = address + content + 4 + distance
+                    scene.add(zone.start + content + 4, "relative32", start)
+                length = value(content + 8, end)
+                has_span = start is not None and start >= 0 and length is not None and length > 0
+                if has_span:
+                    scene.add_span(zone.start + content + 8, "length32", start + length - 1, 0, length, True)
+                distance = value(content + 13, end)
+                if data_on and content + 12 < end and 4 <= walked[content + 12] < 128 and distance:
+                    scene.add(zone.start + content + 13, "relative32", address + content + 13 + distance)
+                if has_span:
+                    unit = code_unit(walked[: record(walked, common)[1]], common + 4)
+                    left = (end - content) // 4 - 4
+                    advances(scene, zone.start, walked[: min(end, content + 1024)], content + 12, start, unit, left)
         at = end
+
+
+ONE = {*range(0x80, 0xC0), 0x06, 0x07, 0x08, 0x0D, 0x0E, 0x13, 0x2E}
+TWO = {0x05, 0x09, 0x0C, 0x11, 0x12, 0x14, 0x15, 0x2F}
+NONE = {0x00, 0x0A, 0x0B, 0x2D, *range(0xC0, 0x100)}
+
+
+def code_unit(walked, content):
+    """Bytes of a unit of distances, or None."""
+    end = walked.find(0, content + 5, content + 21)
+    return walked[end + 1] if 0 <= end < len(walked) - 1 else None
+
+
+def advances(scene, zone_start, walked, at, place, unit, left):
+    """Distances in the call-frame instructions of a record, of which `left` are fields."""
+    if unit not in (1, 2, 4) or at >= len(walked) or walked[at] > 127:
+        return
+    scale, first = unit.bit_length() - 1, True
+    at += 1 + walked[at]
+
+    def passed(at):
+        length = next((i for i in range(10) if at + i >= len(walked) or walked[at + i] < 0x80), None)
+        if length is None or at + length >= len(walked):
+            raise IndexError
+        return at + length + 1
+
+    try:
+        while at < len(walked) and left > 0:
+            code = walked[at]
+            form, width = {0x02: ("advance8", 1), 0x03: ("advance16", 2)}.get(code, (None, 0))
+            if 0x40 <= code < 0x80:
+                form, width, at = "advance6", 1, at - 1
+            at += 1
+            if form:
+                if at + width > len(walked):
+                    return
+                number = int.from_bytes(walked[at : at + width], "little") & (0x3F if form == "advance6" else 0xFFFF)
+                if number:
+                    place += number << scale
+                    scene.add_span(zone_start + at, form, place - 1, scale, number, first)
+                    first, left = False, left - 1
+                at += width
+            elif code in ONE:
+                at = passed(at)
+            elif code in TWO:
+                at = passed(passed(at))
+            elif code in (0x0F, 0x10, 0x16):
+                at = passed(at) if code != 0x0F else at
+                if walked[at] > 127:
+                    return
+                at += 1 + walked[at]
+            elif code not in NONE:
+                return
+    except IndexError:
+        return
 
 
 def marks(walked, content):

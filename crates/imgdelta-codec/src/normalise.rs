@@ -105,6 +105,8 @@ fn write_labels(
         let label = match labels {
             // Names and types of another file: nothing is known about them.
             _ if field.target >= index.image.span => 1,
+            // The bytes behind a place say nothing about its distance.
+            Labels::Content if field.form.is_span() => 1,
             Labels::Content => contents.label(field.target),
             Labels::Address => field.target,
             Labels::Projected(back) => back.label(field.target),

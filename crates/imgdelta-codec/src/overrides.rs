@@ -173,6 +173,8 @@ impl MapFindings {
         target: &[u8],
         registers: &mut [Option<i64>; 32],
     ) {
+        // Most branches stay in their copy.
+        let Some(mapped) = predicted.mapped else { return };
         let (field, form) = (predicted.field, predicted.field.form);
         let copied = form.number(&base[field.at as usize..]);
         let wanted = form.number(&target[predicted.at..]);
@@ -182,7 +184,6 @@ impl MapFindings {
             page.moved += u32::from(off == 0);
             page.stayed += u32::from(wanted == copied);
         }
-        let Some(mapped) = predicted.mapped else { return };
         let word = || u32_at(base, field.at as usize).unwrap_or(0);
         let units = match form {
             Form::Backward32 => -off,

@@ -11,13 +11,14 @@ use crate::{
 use imgdelta_fields::{
     elf::MemoryImage,
     field_index::{FieldCache, FieldIndex},
-    fields::{Anchor, Field, Form},
+    fields::{Advance, Anchor, Field, Form},
 };
 use std::ops::Range;
 
 /// The inputs of all predictions.
 #[derive(Debug)]
 pub(crate) struct Predictor<'a> {
+    file: &'a [u8],
     base: &'a MemoryImage,
     target: &'a MemoryImage,
     map: &'a AddressMap,
@@ -61,7 +62,8 @@ impl<'a> Predictor<'a> {
         let anchors = &base.anchors;
         let shift = |anchor: &Anchor| map.shift(anchor.address).map(i64::from);
         let anchor_shifts = anchors.iter().map(shift).collect();
-        Self { base: &base.image, target, map, pages, anchors, anchor_shifts }
+        let (file, base) = (base.file, &base.image);
+        Self { file, base, target, map, pages, anchors, anchor_shifts }
     }
 
     /// Returns the target's image.
@@ -141,6 +143,9 @@ impl<'a> Predictor<'a> {
                 return Some((0, None));
             }
         }
+        if field.form.is_span() {
+            return self.more_of_span(field).map(|more| (more, None));
+        }
         let shift = self.map.shift(field.target)?;
         let mapped = i64::from(shift);
         let more = match field.form {
@@ -168,6 +173,9 @@ impl<'a> Predictor<'a> {
                 let moved = (target.wrapping_add(mapped) >> 12) - (here.wrapping_add(own) >> 12);
                 moved - ((target >> 12) - (here >> 12))
             }
+            Form::Length32 | Form::Advance6(_) | Form::Advance8(_) | Form::Advance16(_) => {
+                return None;
+            }
             Form::Low12(scale) => {
                 let low = |address: u64| (address & 0xfff) >> scale;
                 let target = self.base.low.wrapping_add(field.target.into());
@@ -176,6 +184,23 @@ impl<'a> Predictor<'a> {
             }
         };
         Some((more, Some(shift)))
+    }
+
+    /// Returns the number to add to a length, or to the distance of two places.
+    fn more_of_span(&self, field: Field) -> Option<i64> {
+        let number = field.form.number(self.file.get(field.at as usize..)?);
+        let (scale, is_first, most) = match field.form {
+            Form::Advance6(Advance { scale, is_first }) => (scale, is_first, 1 << 6),
+            Form::Advance8(Advance { scale, is_first }) => (scale, is_first, 1 << 8),
+            Form::Advance16(Advance { scale, is_first }) => (scale, is_first, 1 << 16),
+            // A function that becomes much longer is another one.
+            _ => (0, true, 2 * number),
+        };
+        let start = i64::from(field.target) - (number << scale) + i64::from(is_first);
+        let start = u32::try_from(start).ok().filter(|start| *start <= field.target)?;
+        let [start, end] = [start, field.target].map(|place| self.map.shift(place).map(i64::from));
+        let more = (end? - start?) >> scale;
+        (1..most).contains(&(number + more)).then_some(more)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Walks the unwind records (`.eh_frame`) and finds their references.
-//! Never interprets call-frame instructions; the walk ends at the first malformed record.
+//! Never reads what stands at another place; the walk ends at the first malformed record.
 //!
 //! Each record (FDE) refers back to its common record (CIE), to the function it describes, and
 //! sometimes to that function's exception table. All three are distances. A library has tens of
-//! thousands of them; without this walker they are nearly all that remains to be stored.
+//! thousands of them; without this walker they are nearly all that remains to be stored. A record also has
+//! the length of its function, and the distances between places in it where the frame changes.
 
 use crate::{
+    call_frames,
     elf::MemoryImage,
     fields::{Field, Form},
 };
@@ -89,10 +91,17 @@ pub(crate) fn collect(
                     place.common = named as u32 + 1;
                 }
                 let distance = |i: usize| u32_at(&records[..end], i).map(u32::cast_signed);
+                let mut function = None;
                 if common.function_relative
-                    && let Some(function) = distance(content + 4).filter(|&d| d != 0)
+                    && let Some(distance) = distance(content + 4).filter(|&d| d != 0)
                 {
-                    push(content + 4, here + 4 + i64::from(function), Form::Relative32);
+                    let start = here + 4 + i64::from(distance);
+                    push(content + 4, start, Form::Relative32);
+                    function = Some(start).filter(|start| *start >= 0);
+                }
+                let len = distance(content + 8).filter(|&len| len > 0);
+                if let Some((start, len)) = function.zip(len) {
+                    push(content + 8, start + i64::from(len) - 1, Form::Length32);
                 }
                 // Four bytes at least, and a length that is a single byte.
                 let augmented =
@@ -102,6 +111,10 @@ pub(crate) fn collect(
                     && let Some(data) = distance(content + 13).filter(|&d| d != 0)
                 {
                     push(content + 13, here + 13 + i64::from(data), Form::Relative32);
+                }
+                if let (Some(start), Some(_)) = (function, len) {
+                    let first = (start, common.code_unit);
+                    call_frames::collect(&records[..end], content, first, &mut push);
                 }
             }
         }

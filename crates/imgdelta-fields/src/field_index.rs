@@ -496,7 +496,8 @@ mod tests {
             assert_eq!(all.len(), whole.len());
             assert_eq!(all, whole);
             let mut cache = FieldCache::new(&index);
-            for field in whole.iter().step_by(97) {
+            let is_long = |field: &&Field| field.form.size() > 3;
+            for field in whole.iter().filter(is_long).step_by(97) {
                 let at = field.at as usize;
                 assert_eq!(cache.divided_at(at + 1), Some(at));
                 assert_eq!(index.divided_at(at + 3), Some(at));

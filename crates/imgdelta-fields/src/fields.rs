@@ -38,6 +38,24 @@ pub enum Form {
     Offset32,
     /// Four bytes, big-endian: offset in the file.
     Offset32Big,
+    /// Four bytes: the length of a function. The target is its last byte.
+    Length32,
+    /// The low six bits of a byte: the distance of two places in a function. The target is the byte in front
+    /// of the second one.
+    Advance6(Advance),
+    /// The same in a whole byte.
+    Advance8(Advance),
+    /// The same in two bytes.
+    Advance16(Advance),
+}
+
+/// The distance of two places in a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Its unit, as a power of two.
+    pub scale: u8,
+    /// True if the first place is the start of the function.
+    pub is_first: bool,
 }
 
 /// A field of a file.
@@ -92,8 +110,16 @@ impl Form {
     pub fn size(self) -> usize {
         match self {
             Self::Absolute64 | Self::Absolute64InData => 8,
+            Self::Advance6(_) | Self::Advance8(_) => 1,
+            Self::Advance16(_) => 2,
             _ => 4,
         }
+    }
+
+    /// True if the field holds a length or the distance of two places, which both may move.
+    #[inline]
+    pub fn is_span(self) -> bool {
+        matches!(self, Self::Length32 | Self::Advance6(_) | Self::Advance8(_) | Self::Advance16(_))
     }
 
     /// True if the field counts only on pages whose flag is set.
@@ -116,14 +142,31 @@ impl Form {
     pub fn is_all_bits(self) -> bool {
         !matches!(
             self,
-            Self::Branch26 | Self::Branch19 | Self::Branch14 | Self::Page21 | Self::Low12(_)
+            Self::Branch26
+                | Self::Branch19
+                | Self::Branch14
+                | Self::Page21
+                | Self::Low12(_)
+                | Self::Advance6(_)
         )
     }
 
     /// Adds `more` to the number that the field holds at the front of `bytes`.
     #[inline]
     pub fn add(self, bytes: &mut [u8], more: i64) {
-        if self.size() == 8 {
+        if let Self::Advance6(_) | Self::Advance8(_) | Self::Advance16(_) = self {
+            let Some((low, rest)) = bytes.split_first_mut() else { return };
+            let mut number = u16::from(*low).wrapping_add((more & 0xffff) as u16);
+            match (self, rest.first_mut()) {
+                (Self::Advance6(_), _) => number = number & 0x3f | u16::from(*low & 0xc0),
+                (Self::Advance16(_), Some(high)) => {
+                    number = number.wrapping_add(u16::from(*high) << 8);
+                    *high = number.to_le_bytes()[1];
+                }
+                _ => {}
+            }
+            *low = number.to_le_bytes()[0];
+        } else if self.size() == 8 {
             if let Some(chunk) = bytes.first_chunk_mut::<8>() {
                 let value = u64::from_le_bytes(*chunk).wrapping_add_signed(more);
                 *chunk = value.to_le_bytes();
@@ -167,6 +210,14 @@ impl Form {
         if self.size() == 8 {
             return u64_at(bytes, 0).unwrap_or(0).cast_signed();
         }
+        if self.size() < 4 {
+            let byte = |at: usize| bytes.get(at).map_or(0, |&byte| i64::from(byte));
+            return match self {
+                Self::Advance6(_) => byte(0) & 0x3f,
+                Self::Advance8(_) => byte(0),
+                _ => byte(0) | byte(1) << 8,
+            };
+        }
         let word = u32_at(bytes, 0).unwrap_or(0);
         let signed = |number: u32, bits: u32| {
             i64::from((number << (32 - bits)).cast_signed() >> (32 - bits))
@@ -194,6 +245,9 @@ impl Form {
             Self::Branch14 => 14,
             Self::Low12(_) => 12,
             Self::Page21 => 21,
+            Self::Advance6(_) => 6,
+            Self::Advance8(_) => 8,
+            Self::Advance16(_) => 16,
             _ => 32,
         };
         number << (64 - bits) >> (64 - bits)

@@ -18,9 +18,9 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `elf`, `fields`, `host` | ELF files; references in a file; the caller's services |
-//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `kept_fields`, `object`, `parts`\* | files that are no programs; walkers that find fields; fields in memory; parts of a program without a base |
-//! | 2 | `functions`\*, `gotypes`, `view` | places of functions; a walker that needs Go's tables; views |
-//! | 3 | `zones` | a file divided into zones, each with its walker |
+//! | 1 | `btf`, `call_frames`, `class_archive`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `kept_fields`, `object`, `parts`\* | files that are no programs; walkers that find fields; fields in memory; parts of a program without a base |
+//! | 2 | `eh_frame`, `gotypes`, `view` | unwind records; a walker that needs Go's tables; views |
+//! | 3 | `functions`\*, `zones` | places of functions; a file divided into zones, each with its walker |
 //! | 4 | `field_index` | the fields of any range of a file |
 //!
 //! Modules with a star belong to the making side (feature `encode`).
@@ -36,6 +36,7 @@
 )]
 
 mod btf;
+mod call_frames;
 mod class_archive;
 pub mod eh_frame;
 pub mod elf;

@@ -1,5 +1,5 @@
 //! Unwind records of a program (`.eh_frame`): their bounds, and what common records declare.
-//! Never interprets call-frame instructions; a walk ends at the first malformed record.
+//! Never reads call-frame instructions; a walk ends at the first malformed record.
 
 /// Pointer encoding: signed four bytes, relative to the field.
 pub const RELATIVE_32: u8 = 0x1b;
@@ -38,6 +38,8 @@ pub struct CommonRecord {
     pub function_relative: bool,
     /// The same of the place of its data.
     pub data_relative: bool,
+    /// Bytes of a unit of distances in code; 0 if it is not known.
+    pub code_unit: u8,
 }
 
 /// Returns start and length of each function that `records`, at a relative address, describe.
@@ -78,8 +80,16 @@ impl CommonRecord {
     pub fn read(records: &[u8], start: usize, content: usize) -> Self {
         let (function, data) = encodings(records, content).unwrap_or_default();
         let (function_relative, data_relative) = (function == RELATIVE_32, data == RELATIVE_32);
-        Self { start, function_relative, data_relative }
+        let code_unit = code_unit(records, content).unwrap_or(0);
+        Self { start, function_relative, data_relative, code_unit }
     }
+}
+
+/// The unit of distances in code, behind the letters, if it is a single byte.
+fn code_unit(records: &[u8], content: usize) -> Option<u8> {
+    let letters = records.get(content + 5..)?;
+    let len = letters.iter().take(16).position(|&byte| byte == 0)?;
+    letters.get(len + 1).copied().filter(|unit| *unit < 0x80)
 }
 
 /// The encodings of function start and language data.
