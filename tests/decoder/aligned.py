@@ -181,6 +181,32 @@ def stretch(rate):
     return STRETCH[rate[0] >> 10]
 
 
+def first_rates():
+    """Rates of all states."""
+    return [((2 * ones + 1) * 65535 // (2 * (zeros + ones) + 2) << 6, 6) for zeros, ones in COUNTS]
+
+
+def find_lines(table, lines, hashes, half, pages):
+    """Numbers of lines and copies of them; `pages` are lines of the first half."""
+    found = []
+    for i, hash_ in enumerate(hashes):
+        hash_ = mix(hash_, half)
+        check, first, best = hash_ & 255, hash_ >> 8 & (lines - 1), None
+        if pages:
+            first = pages[i][0] & ~63 | first & 63
+        for other in range(3):
+            line = table.get(first ^ other, [0] * 16)
+            if line[0] == check and line[1]:
+                found.append((first ^ other, line[:]))
+                break
+            used = sum(COUNTS[line[1]])
+            if best is None or used < best[0]:
+                best = (used, first ^ other)
+        else:
+            found.append((best[1], [check] + [0] * 15))
+    return found
+
+
 class Mixer:
     def __init__(self, inputs, sizes, finals, first):
         self.sets = [[None] * size for size in sizes]
@@ -374,9 +400,7 @@ class MixerState:
 
     def __init__(self):
         self.table = {}
-        self.worth = [
-            [((2 * ones + 1) * 65535 // (2 * (zeros + ones) + 2) << 6, 6) for zeros, ones in COUNTS] for _ in range(COUNT)
-        ]
+        self.worth = [first_rates() for _ in range(COUNT)]
         self.records = [[(49152 << 6, 4)] * 2048 for _ in range(TOLD)]
         self.mixer = Mixer(32, (512, 256, 1024), 256, 2867)
         self.by_told, self.by_last = Refinement(), Refinement()
@@ -557,30 +581,10 @@ class Decoder(BitDecoder):
         salt = kind * 32 + (16 if pattern else 0)
         return [mix(context, salt + i + 1) for i, context in enumerate(found)]
 
-    def find_lines(self, hashes, half, pages):
-        """Numbers of lines and copies of them; `pages` are lines of the first half."""
-        found, table = [], self.mixer.table
-        for i, hash_ in enumerate(hashes):
-            hash_ = mix(hash_, half)
-            check, first, best = hash_ & 255, hash_ >> 8 & (LINES - 1), None
-            if pages:
-                first = pages[i][0] & ~63 | first & 63
-            for other in range(3):
-                line = table.get(first ^ other, [0] * 16)
-                if line[0] == check and line[1]:
-                    found.append((first ^ other, line[:]))
-                    break
-                used = sum(COUNTS[line[1]])
-                if best is None or used < best[0]:
-                    best = (used, first ^ other)
-            else:
-                found.append((best[1], [check] + [0] * 15))
-        return found
-
     def full_byte(self, kind, at, told, pattern):
         history, mixer = self.history, self.mixer
         hashes = self.contexts(kind, at, told, pattern)
-        current = self.find_lines(hashes, 0, None)
+        current = find_lines(mixer.table, LINES, hashes, 0, None)
         wrong = int(pattern > 0)
         mode, length = (kind & 1) << 9 | wrong << 8, length_class(history.match_length)
         records = [pointer.misses & 255 | mode for pointer in (history.aligned, history.second, history.similar)]
@@ -625,7 +629,7 @@ class Decoder(BitDecoder):
             if done & 3 == 3:
                 mixer.table.update(current)
             if done == 3:
-                current = self.find_lines(hashes, partial, current)
+                current = find_lines(mixer.table, LINES, hashes, partial, current)
         return partial & 255
 
 

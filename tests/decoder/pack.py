@@ -2,7 +2,7 @@
 import zstandard
 
 import lz
-import mixing
+import mixed
 from wire import Reader, Refused
 
 ZSTD_MAGIC = bytes.fromhex("28B52FFD")
@@ -32,7 +32,7 @@ def unpack(data, most_streams, limits, what="pack"):
     count = reader.number()
     if count > most_streams:
         reader.refuse(f"{count} streams, at most {most_streams}")
-    table, total, mixed = [], 0, 0
+    table, total, mixed_bytes = [], 0, 0
     for _ in range(count):
         word = reader.number()
         raw, coder = word >> 2, word & 3
@@ -43,21 +43,21 @@ def unpack(data, most_streams, limits, what="pack"):
         if total > limits.pack_bytes:
             reader.refuse(f"more than {limits.pack_bytes} bytes")
         if coder == 3:
-            mixed += raw
-            if raw > 32 * packed or mixed > MOST_MIXED:
+            mixed_bytes += raw
+            if raw > 32 * packed or mixed_bytes > MOST_MIXED:
                 reader.refuse("too many mixed bytes")
         table.append((coder, raw, packed))
     shared = b""
     if any(coder == 2 for coder, _, _ in table):
         shared_length = reader.number()
         shared = unpack_frame(reader.bytes(shared_length), sum(raw for coder, raw, _ in table if coder == 2))
-    streams, at = [], 0
+    streams, at, mixer = [], 0, mixed.StreamMixer()
     for coder, raw, packed in table:
         if coder == 2:
             streams.append(shared[at : at + raw])
             at += raw
             continue
         body = reader.bytes(packed)
-        streams.append({0: lambda: body, 1: lambda: unpack_frame(body, raw), 3: lambda: mixing.unpack(body, raw), 4: lambda: lz.unpack(body, raw)}[coder]())
+        streams.append({0: lambda: body, 1: lambda: unpack_frame(body, raw), 3: lambda: mixed.unpack(mixer, body, raw), 4: lambda: lz.unpack(body, raw)}[coder]())
     reader.end()
     return streams + [b""] * (most_streams - count)

@@ -362,7 +362,7 @@ impl GroupEncoder {
         }
         // Among those of other members they are shorter.
         let alone = packer(self.effort).pack(&[literals]).len();
-        alone - (alone / 8).min(SHARED_BYTES)
+        alone - (alone / 16).min(SHARED_BYTES)
     }
 
     /// Returns the shortest candidate of copies with edits; `None` without edits.
@@ -562,11 +562,11 @@ impl GroupEncoder {
 const LEAST_RENAMED: u64 = 256;
 
 /// Most bytes that literals save among those of other members.
-const SHARED_BYTES: usize = 2 << 10;
+const SHARED_BYTES: usize = 1 << 10;
 
-/// An aligned code saves at least one byte in this many of its own: a receiver takes ten times as
-/// long for it as for other codes.
-const LEAST_ALIGNED_GAIN: usize = 16;
+/// An aligned code saves at least one byte in this many of its own: a receiver takes twice as long for
+/// it as for mixed literals.
+const LEAST_ALIGNED_GAIN: usize = 64;
 
 /// Shortest copies to keep before an aligned code, each tried if the one before paid.
 const LEAST_ALIGNED: [usize; 2] = [300, 1000];

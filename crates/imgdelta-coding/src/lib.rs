@@ -16,10 +16,10 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `arithmetic`, `error` | a coder of bits; wrong codes |
-//! | 1 | [`frame`], [`lz`], [`mixing`], `states`, `sum` | coders behind a prefix; a slow coder; rates and states of contexts; weighted sums |
-//! | 2 | [`pack`], `rated` | several streams as one string; contexts with rates |
-//! | 3 | [`aligned`] | a slow coder with a reference |
-//! | 4 | [`corrections`] | which predicted bytes are wrong |
+//! | 1 | [`frame`], [`lz`], `states`, `sum` | coders behind a prefix; rates and states of contexts; weighted sums |
+//! | 2 | `rated`, `stated` | contexts with rates, and with states |
+//! | 3 | [`aligned`], [`mixing`] | slow coders, with a reference and without one |
+//! | 4 | [`corrections`], [`pack`] | which predicted bytes are wrong; several streams as one string |
 //!
 //! The packing side needs the feature `encode`.
 //!
@@ -57,6 +57,7 @@ pub mod lz;
 pub mod mixing;
 pub mod pack;
 mod rated;
+mod stated;
 mod states;
 mod sum;
 

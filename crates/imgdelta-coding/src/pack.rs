@@ -10,7 +10,8 @@
 use crate::{
     error::PackError,
     frame::{self, ZSTD_MAGIC},
-    lz, mixing,
+    lz,
+    mixing::StreamMixer,
 };
 use imgdelta_wire::{Cursor, varint};
 use std::fmt;
@@ -153,13 +154,15 @@ pub fn unpack_group(
     }
     let mut shared_rest = shared.as_slice();
     let mut streams = Vec::with_capacity(kept.len());
+    let mut mixer = None;
     for PackEntry { coder, raw_len, packed_len } in kept {
         streams.push(match coder {
             Coder::Raw => table.bytes(packed_len)?.to_vec(),
             Coder::Own => table.frame(packed_len, raw_len)?,
             Coder::Mixed => {
                 let packed = table.bytes(packed_len)?;
-                mixing::unpack(packed, usize::try_from(raw_len).unwrap_or(0))
+                let mixer = mixer.get_or_insert_with(StreamMixer::default);
+                mixer.unpack(packed, usize::try_from(raw_len).unwrap_or(0))
             }
             Coder::Lz => {
                 let packed = table.bytes(packed_len)?;
@@ -275,6 +278,12 @@ const QUICK_LEVEL: i32 = 5;
 #[cfg(feature = "encode")]
 const ALWAYS_TRIED: usize = 16 << 10;
 
+/// Longer streams that no other coder shortens are not mixed.
+const ALWAYS_MIXED: usize = 4 << 10;
+
+/// Packs of no more bytes are also tried without mixed streams: a frame that small streams share may be shorter.
+const SMALL_PACK: usize = 64 << 10;
+
 /// Longest streams that share a frame; every border is tried and the smallest pack wins.
 const BORDERS: [usize; 4] = [0, 512, 4 << 10, 32 << 10];
 
@@ -350,18 +359,9 @@ impl Packer {
         (Coder::Own, self.frame(raw))
     }
 
-    /// Returns the shortest of a stream's codings on its own; `None` stands for its raw bytes.
-    fn own(&mut self, raw: &[u8], mixed_left: &mut u64) -> OwnCoding {
-        let mut shortest = self.lz_or_frame(raw);
-        let raw_len = raw.len() as u64;
-        if self.mixes && raw_len <= *mixed_left && raw.len() > SHORTEST_MODELLED {
-            let mixed = mixing::pack(raw);
-            let bearable = mixed.len() as u64 * MAX_MIXED_EXPANSION >= raw_len;
-            if bearable && mixed.len() < shortest.1.len() && mixed.len() + 2 < raw.len() {
-                *mixed_left -= raw_len;
-                shortest = (Coder::Mixed, mixed);
-            }
-        }
+    /// Returns an LZ code or a frame of a stream on its own; `None` stands for its raw bytes.
+    fn alone(&mut self, raw: &[u8]) -> OwnCoding {
+        let shortest = self.lz_or_frame(raw);
         (shortest.1.len() + 2 < raw.len()).then_some(shortest)
     }
 
@@ -374,16 +374,27 @@ impl Packer {
     pub fn pack<S: AsRef<[u8]>>(&mut self, streams: &[S]) -> Vec<u8> {
         let used = streams.iter().rposition(|stream| !stream.as_ref().is_empty());
         let streams = &streams[..used.map_or(0, |last| last + 1)];
-        let mut mixed_left = MAX_MIXED;
-        let own: Vec<OwnCoding> =
-            streams.iter().map(|stream| self.own(stream.as_ref(), &mut mixed_left)).collect();
+        let alone: Vec<OwnCoding> =
+            streams.iter().map(|stream| self.alone(stream.as_ref())).collect();
+        let bytes: usize = streams.iter().map(|stream| stream.as_ref().len()).sum();
+        let plain =
+            (!self.mixes || bytes <= SMALL_PACK).then(|| self.pack_in(streams, alone.as_slice()));
+        if !self.mixes {
+            return plain.unwrap_or_default();
+        }
+        let mixed = self.pack_in(streams, &mixed_codings(streams, alone));
+        plain.filter(|plain| plain.len() <= mixed.len()).unwrap_or(mixed)
+    }
+
+    /// Packs streams with these codings, at the best border.
+    fn pack_in<S: AsRef<[u8]>>(&mut self, streams: &[S], own: &[OwnCoding]) -> Vec<u8> {
         let longest = streams.iter().map(|stream| stream.as_ref().len()).max().unwrap_or(0);
         let mut best: Option<Vec<u8>> = None;
         for (i, &border) in BORDERS.iter().enumerate() {
             if i > 0 && BORDERS[i - 1] >= longest {
                 break; // a higher border changes nothing any more
             }
-            let pack = self.pack_at(streams, &own, border);
+            let pack = self.pack_at(streams, own, border);
             if best.as_ref().is_none_or(|best| pack.len() < best.len()) {
                 best = Some(pack);
             }
@@ -402,7 +413,9 @@ impl Packer {
         for (stream, own) in streams.iter().zip(own) {
             let raw = stream.as_ref();
             let word = (raw.len() as u64) << 2;
-            if !raw.is_empty() && raw.len() <= border {
+            // A mixed stream teaches those behind it, wherever the border is.
+            let is_mixed = own.as_ref().is_some_and(|(coder, _)| *coder == Coder::Mixed);
+            if !raw.is_empty() && raw.len() <= border && !is_mixed {
                 varint::write(&mut table, word | 2);
                 shared.extend_from_slice(raw);
             } else if let Some((coder, own)) = own {
@@ -428,6 +441,28 @@ impl Packer {
         table.extend_from_slice(&bodies);
         table
     }
+}
+
+/// Replaces the codings of streams by mixed ones where those are shorter.
+fn mixed_codings<S: AsRef<[u8]>>(streams: &[S], mut own: Vec<OwnCoding>) -> Vec<OwnCoding> {
+    let (mut mixer, mut left) = (StreamMixer::default(), MAX_MIXED);
+    for (stream, own) in streams.iter().zip(&mut own) {
+        let raw = stream.as_ref();
+        let raw_len = raw.len() as u64;
+        let is_hopeless = own.is_none() && raw.len() > ALWAYS_MIXED;
+        if raw_len > left || raw.len() <= SHORTEST_MODELLED || is_hopeless {
+            continue;
+        }
+        let mut after = mixer.clone();
+        let mixed = after.pack(raw);
+        let most = own.as_ref().map_or(raw.len() - 2, |(_, packed)| packed.len());
+        if mixed.len() < most && mixed.len() as u64 * MAX_MIXED_EXPANSION >= raw_len {
+            left -= raw_len;
+            mixer = after;
+            *own = Some((Coder::Mixed, mixed));
+        }
+    }
+    own
 }
 
 /// Creates a compressor at one of zstd's levels.

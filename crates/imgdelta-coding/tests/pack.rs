@@ -7,6 +7,7 @@ use imgdelta_coding::{
 };
 use imgdelta_testkit::noise;
 use imgdelta_wire::varint;
+use proptest::prelude::*;
 
 fn streams() -> Vec<Vec<u8>> {
     let small = (0..700u32).map(|i| (i % 5).to_le_bytes()[0]).collect();
@@ -15,7 +16,7 @@ fn streams() -> Vec<Vec<u8>> {
 
 /// Numbers that models predict better than repeats do.
 fn words() -> Vec<u8> {
-    (0..4000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect()
+    noise(7, 4000).into_iter().flat_map(|byte| [byte & 15, 0, byte >> 6, 0]).collect()
 }
 
 /// Bytes that repeat with a change in every tenth one.
@@ -181,4 +182,20 @@ fn every_cut_is_refused() {
     }
     assert!(unpack_group(&[6], 5, 1 << 20).is_err(), "too many streams");
     assert!(unpack_group(&[0, 0], 5, 1 << 20).is_err(), "trailing byte");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn mixed_packs_of_any_streams_come_back(
+        streams in prop::collection::vec(
+            prop::collection::vec(prop_oneof![3 => 0..4_u8, 1 => any::<u8>()], 0..600),
+            0..8,
+        ),
+    ) {
+        let pack = Packer::new(3).mixing().pack(&streams);
+        let used = streams.iter().rposition(|stream| !stream.is_empty()).map_or(0, |last| last + 1);
+        prop_assert_eq!(unpack_group(&pack, 8, 1 << 20).unwrap(), &streams[..used]);
+    }
 }

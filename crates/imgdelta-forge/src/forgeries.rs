@@ -489,8 +489,12 @@ fn zero_tables() -> ForgedDelta {
 }
 
 fn mixed_table() -> ForgedDelta {
-    let words: Vec<u8> = (0..40_000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
-    table(words, Packer::new(19).mixing())
+    table(words(40_000), Packer::new(19).mixing())
+}
+
+/// Numbers that models predict better than repeats do.
+fn words(count: usize) -> Vec<u8> {
+    noise(7, count).into_iter().flat_map(|byte| [byte & 15, 0, byte >> 6, 0]).collect()
 }
 
 fn lz_table() -> ForgedDelta {
@@ -567,8 +571,7 @@ fn base_parts() -> ForgedDelta {
 }
 
 fn mixed_groups() -> ForgedDelta {
-    let words: Vec<u8> = (0..3000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
-    groups(2000, words, Packer::new(19).mixing())
+    groups(2000, words(3000), Packer::new(19).mixing())
 }
 
 fn lz_groups() -> ForgedDelta {

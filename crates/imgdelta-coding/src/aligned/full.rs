@@ -7,13 +7,11 @@ use super::{
     history::History,
 };
 use crate::{
-    arithmetic::{BitCoder, mixed, stretch},
-    states::{self, Rate, Rates, Refinement, States},
+    arithmetic::{BitCoder, mixed},
+    stated::{StatedContexts, halves},
+    states::{self, Rate, Rates, Refinement},
     sum::Mixer,
 };
-
-/// The knowledge of a context about half a byte: a check, then a state for each prefix of the half.
-type Line = [u8; 16];
 
 /// Lines of all contexts together: 16 MiB.
 const LINES: usize = 1 << 20;
@@ -30,26 +28,13 @@ const FIRST_WEIGHT: i16 = 2_867;
 const LIMIT: u32 = 1000;
 const RECORD_LIMIT: u32 = 255;
 
-/// Lines of a page of memory: both halves of a byte have their lines in one.
-const PAGE: usize = 64;
-
 /// Rows of the weight sets: by the bits so far, by the match, and by the place in the instruction.
 const ROWS: [usize; 3] = [512, 256, 1024];
 
 /// The rates and weights of all contexts, and the lines in use.
 #[derive(Clone)]
 pub(super) struct Full {
-    /// All lines. Four that may hold the same contexts lie in one line of the processor's cache.
-    all: Vec<Line>,
-    /// Lines before the first one: those that share a line of the cache with other memory.
-    skipped: usize,
-    /// Number of each context's line, and the line itself while it is in use.
-    current: [usize; COUNT],
-    lines: [Line; COUNT],
-    hashes: [u32; COUNT],
-    states: Box<States>,
-    /// The rate of each state in each context.
-    worth: Box<[[Rate; 256]; COUNT]>,
+    contexts: StatedContexts<COUNT>,
     /// The rate of each place that predicts a byte, by its record.
     records: Box<[[Rate; 2048]]>,
     mixer: Mixer<INPUTS, 3>,
@@ -68,22 +53,8 @@ struct Guessers {
 
 impl Full {
     pub(super) fn new() -> Self {
-        let states = States::new();
-        let all = vec![[0; 16]; LINES + 3];
-        // Whatever the address is, the codes are the same.
-        let skipped = (all.as_ptr().addr() / 16).wrapping_neg() % 4;
-        let worth = states.counts.map(|[zeros, ones]| {
-            let (zeros, ones) = (u32::from(zeros), u32::from(ones));
-            states::rate((2 * ones + 1) * 65_535 / (2 * (zeros + ones) + 2), 6)
-        });
         Self {
-            all,
-            skipped,
-            current: [0; COUNT],
-            lines: [[0; 16]; COUNT],
-            hashes: [0; COUNT],
-            states: Box::new(states),
-            worth: Box::new([worth; COUNT]),
+            contexts: StatedContexts::new(LINES, LIMIT),
             records: vec![[states::rate(49_152, 4); 2048]; GUESSES].into(),
             mixer: Mixer::new(ROWS, 256, FIRST_WEIGHT),
             by_guess: Refinement::new(2048),
@@ -100,8 +71,7 @@ impl Full {
         history: &History,
         byte: u8,
     ) -> u8 {
-        self.hashes = contexts::contexts(scene, history);
-        self.find_lines(0);
+        self.contexts.begin(contexts::contexts(scene, history));
         let mut guessers = Guessers::new(scene, history);
         let is_wrong = usize::from(scene.wrong > 0);
         let place = match scene.kind {
@@ -115,14 +85,9 @@ impl Full {
         let last = history.back(1);
         let mut partial = 1_usize;
         for done in 0..8 {
-            let within = within(partial, done);
             guessers.look_at(partial as u32, done);
             let inputs = &mut self.mixer.inputs;
-            for i in 0..COUNT {
-                let state = self.lines[i][within];
-                let odds = states::odds(self.worth[i][usize::from(state)]);
-                (inputs[2 * i], inputs[2 * i + 1]) = halves(odds);
-            }
+            self.contexts.look_up(partial, done, inputs);
             for i in 0..GUESSES {
                 let (first, second) = halves(states::odds(self.records[i][guessers.records[i]]));
                 let sign = guessers.bits[i].map_or(0, |bit| if bit == 1 { 1 } else { -1 });
@@ -145,24 +110,14 @@ impl Full {
             let refined = refined + self.by_last.odds(context, total);
             let odds = (2 * self.mixer.odds() + refined + 2) >> 2;
             let bit = coder.code(u32::from(byte >> (7 - done) & 1), odds.clamp(32, 65_504));
-            self.learn(rates, bit, within, &guessers);
             partial = partial << 1 | bit as usize;
-            if done == 3 {
-                self.keep_lines();
-                self.find_lines(partial as u32);
-            }
+            self.contexts.learn(rates, bit, partial, done);
+            self.learn(rates, bit, &guessers);
         }
-        self.keep_lines();
         partial as u8
     }
 
-    fn learn(&mut self, rates: &Rates, bit: u32, within: usize, guessers: &Guessers) {
-        for i in 0..COUNT {
-            let state = &mut self.lines[i][within];
-            let rate = &mut self.worth[i][usize::from(*state)];
-            rates.learn(rate, bit, LIMIT);
-            *state = self.states.next[usize::from(*state)][bit as usize & 1];
-        }
+    fn learn(&mut self, rates: &Rates, bit: u32, guessers: &Guessers) {
         for i in 0..GUESSES {
             if let Some(guess) = guessers.bits[i] {
                 let rate = &mut self.records[i][guessers.records[i]];
@@ -172,52 +127,6 @@ impl Full {
         self.mixer.learn(bit);
         self.by_guess.learn(bit);
         self.by_last.learn(bit);
-    }
-
-    /// Finds the line of each context for half a byte, or clears an old one.
-    fn find_lines(&mut self, half: u32) {
-        let hashes = self.hashes.map(|hash| mixed(hash, half));
-        for (current, hash) in self.current.iter_mut().zip(hashes) {
-            let first = hash as usize >> 8 & (LINES - 1);
-            let of_page = if half == 0 { first } else { *current };
-            *current = of_page & !(PAGE - 1) | first & (PAGE - 1);
-        }
-        // The processor loads all of them before it needs one.
-        let loaded: [[u8; 2]; COUNT] = std::array::from_fn(|i| {
-            let line = &self.all[self.skipped + self.current[i]];
-            [line[0], line[1]]
-        });
-        for i in 0..COUNT {
-            let (check, first) = (hashes[i] as u8, self.current[i]);
-            // The first bit's state shows how often a line was used.
-            if loaded[i][0] == check && loaded[i][1] > 0 {
-                self.lines[i] = self.all[self.skipped + first];
-                continue;
-            }
-            let mut least = (self.states.used[usize::from(loaded[i][1])], first);
-            let mut found = None;
-            for other in 1..3 {
-                let line = &self.all[self.skipped + (first ^ other)];
-                if line[0] == check && line[1] > 0 {
-                    found = Some(first ^ other);
-                    break;
-                }
-                let used = self.states.used[usize::from(line[1])];
-                if used < least.0 {
-                    least = (used, first ^ other);
-                }
-            }
-            self.current[i] = found.unwrap_or(least.1);
-            self.lines[i] = found.map_or([0; 16], |found| self.all[self.skipped + found]);
-            self.lines[i][0] = check;
-        }
-    }
-
-    /// Puts the lines back.
-    fn keep_lines(&mut self) {
-        for (&number, line) in self.current.iter().zip(&self.lines) {
-            self.all[self.skipped + number] = *line;
-        }
     }
 }
 
@@ -249,12 +158,6 @@ impl Guessers {
     }
 }
 
-/// Returns half the logarithm of some odds, and their distance from the middle.
-#[inline]
-fn halves(odds: u32) -> (i16, i16) {
-    ((stretch(odds) >> 1) as i16, ((odds as i32 - 32_768) >> 7) as i16)
-}
-
 /// Returns a predicted byte behind a leading 1; 0 for none, which begins with no bits.
 fn begun(guess: u32) -> u32 {
     if guess == 0 { 0 } else { (guess - 1) | 256 }
@@ -263,10 +166,4 @@ fn begun(guess: u32) -> u32 {
 /// Returns 0 for none, 1 for a zero, and 2 for a one.
 fn bit_number(bit: Option<u32>) -> usize {
     bit.map_or(0, |bit| 1 + bit as usize)
-}
-
-/// Returns the place of the next bit's state in a line.
-fn within(partial: usize, done: usize) -> usize {
-    let done = done & 3;
-    1 << done | partial & ((1 << done) - 1)
 }
