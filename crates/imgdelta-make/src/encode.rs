@@ -237,7 +237,8 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
     let parts: Vec<MatchedPart> = parts.collect();
     let apart = [PieceClass::New, PieceClass::NewProgram].map(|class| {
         let parts = parts.iter().filter(|part| part.class == Some(class));
-        Some(class).filter(|_| parts.map(MatchedPart::bytes).sum::<u64>() >= pieces::APART_BYTES)
+        Some(class)
+            .filter(|_| parts.map(|part| part.stream_bytes).sum::<u64>() >= pieces::APART_BYTES)
     });
     let mut groups: Vec<Vec<MatchedPart>> = Vec::new();
     let (mut filled, mut aligned, mut before) = (0, 0, None);

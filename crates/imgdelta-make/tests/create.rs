@@ -11,7 +11,7 @@ use imgdelta_apply::{
 use imgdelta_core::{Context, Error, Limits, Result};
 use imgdelta_image::{image::Image, survey::SurveyOptions};
 use imgdelta_make::{
-    cost::{Cost, LayerLine, LayerMethod},
+    cost::{Cost, FileLine, LayerLine, LayerMethod},
     options::{CreateOptions, ReusableRecipe},
     pair::ImagePair,
     sources::SourceReason,
@@ -428,4 +428,34 @@ fn odd_streams_are_rebuilt_exactly() {
     let pair = TestPair::new(&base, &TestImage::new(odd, Packing::Plain));
     let (delta, _) = pair.make(&CreateOptions::default(), 2).unwrap();
     assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
+}
+
+#[test]
+fn a_file_is_charged_what_it_costs_alone() {
+    // Bytes that nothing packs, and many that pack to a few.
+    let hard = noise(1, 40_000);
+    let soft: Vec<u8> = noise(2, 400_000).iter().map(|byte| byte & 3).collect();
+    let patched: Vec<u8> =
+        soft.iter().enumerate().map(|(i, byte)| byte + u8::from(i % 40 == 0)).collect();
+    let text: Vec<u8> = noise(3, 60_000).iter().map(|byte| b'a' + byte % 16).collect();
+    let cost = |new: &[(&str, &[u8])]| {
+        // What stays makes every pull larger than the delta.
+        let stays = noise(9, 300_000);
+        let old = [("soft", &soft[..]), ("stays", &stays)];
+        let new: Vec<(&str, &[u8])> = new.iter().copied().chain([("stays", &stays[..])]).collect();
+        let images =
+            [tar_of(&old), tar_of(&new)].map(|layer| TestImage::new(vec![layer], Packing::Gzip));
+        let (_, cost) =
+            TestPair::new(&images[0], &images[1]).make(&CreateOptions::default(), 2).unwrap();
+        cost.files
+    };
+    let files: [(&str, &[u8]); 3] = [("hard", &hard), ("soft", &patched), ("text", &text)];
+    let together = cost(&files);
+    for file in files {
+        let of = |files: &[FileLine]| {
+            files.iter().find(|line| line.path.as_bytes() == file.0.as_bytes()).unwrap().bytes
+        };
+        let (share, alone) = (of(&together), of(&cost(&[file])));
+        assert!(share.abs_diff(alone) <= 100 + alone * 15 / 100, "{}: {share}, {alone}", file.0);
+    }
 }
