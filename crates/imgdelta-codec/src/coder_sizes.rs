@@ -86,7 +86,7 @@ impl CoderSizes {
                     sizes.add(StreamCoder::MixedWithBase, stream.code.len());
                 }
                 (Coder::Raw | Coder::Shared, _) => {
-                    sizes.add(StreamCoder::Stored, stream.code.len())
+                    sizes.add(StreamCoder::Stored, stream.code.len());
                 }
                 (Coder::Own, _) => sizes.add(StreamCoder::Zstd, stream.code.len()),
                 (Coder::Lz, _) => sizes.add(StreamCoder::Lz, stream.code.len()),
