@@ -134,12 +134,13 @@ mod spelling;
 #[cfg(feature = "encode")]
 mod stats;
 mod stream;
+mod stream_coder;
 mod stretches;
 #[cfg(feature = "encode")]
 mod trial;
 mod unwind_table;
 
-pub use coder_sizes::{CoderSizes, StreamCoder};
+pub use coder_sizes::CoderSizes;
 pub use decoder::GroupDecoder;
 #[cfg(feature = "encode")]
 pub use effort::Effort;
@@ -162,6 +163,7 @@ pub use program::MAX_PROGRAM;
 #[cfg(feature = "encode")]
 pub use stats::MemberStats;
 pub use stream::StreamKind;
+pub use stream_coder::StreamCoder;
 
 /// Runs the example of the readme.
 #[cfg(all(doctest, feature = "encode"))]

@@ -8,10 +8,10 @@
 #[cfg(feature = "encode")]
 use crate::prefix::LiteralPrefix;
 use crate::{
-    coder_sizes::StreamCoder,
     error::{CodecError, Result},
     group::StreamReader,
     stream::StreamKind,
+    stream_coder::StreamCoder,
 };
 use imgdelta_coding::{
     LzError, PackError,
