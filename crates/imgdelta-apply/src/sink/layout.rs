@@ -182,18 +182,18 @@ impl Sink for LayoutSink {
     }
 
     fn has(&self, blob: &Descriptor, progress: &dyn Progress) -> Result<bool> {
-        let Some(mut file) = self.open_blob(blob)? else { return Ok(false) };
+        let Some(file) = self.open_blob(blob)? else { return Ok(false) };
         if file.metadata().map_err(Error::io(self.place()))?.len() != blob.size_bytes {
             return Ok(false);
         }
         let mut check = BlobCheck::new(blob.digest, blob.size_bytes);
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         loop {
             progress.check()?;
-            match file.read(&mut buffer) {
+            buffer.clear();
+            match (&file).take(BUFFER_BYTES as u64).read_to_end(&mut buffer) {
                 Ok(0) => return Ok(check.finish().is_ok()),
-                Ok(count) if check.update(&buffer[..count]).is_ok() => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) if check.update(&buffer).is_ok() => {}
                 // It is too long or unreadable, so it is written again.
                 Ok(_) | Err(_) => return Ok(false),
             }

@@ -396,6 +396,8 @@ fn unwritable_destinations_are_refused_before_any_work() {
     };
     assert!(refused("oci:DIR").contains("not an OCI layout"));
     assert!(refused("oci:DIR/letter").contains("a file, not a directory"));
+    symlink("loop", dir.path().join("loop")).unwrap();
+    assert!(!refused("oci:DIR/loop").contains("a file"));
     assert!(refused("oci:DIR/letter/x").contains("letter"));
     assert!(refused("oci-archive:DIR").contains("a directory"));
     assert!(refused("oci-archive:DIR/none/a.tar").contains("none"));
