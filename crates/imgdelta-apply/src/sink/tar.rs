@@ -60,7 +60,7 @@ fn block(name: &str, flag: u8, bytes: u64) -> [u8; BLOCK_BYTES] {
 /// Returns a PAX record, which includes its own length in decimal digits.
 fn record(key: &str, value: &str) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
-    let mut length = rest + 1;
+    let mut length = rest;
     while rest + length.to_string().len() != length {
         length = rest + length.to_string().len();
     }
@@ -95,7 +95,8 @@ mod tests {
         let name = "x".repeat(NAME_BYTES);
         assert_eq!(header(&name, MemberKind::File, MAX_OCTAL).len(), BLOCK_BYTES);
         assert_eq!(header(&(name + "x"), MemberKind::File, 0).len(), 3 * BLOCK_BYTES);
-        assert_eq!(header("x", MemberKind::File, MAX_OCTAL + 1).len(), 3 * BLOCK_BYTES);
+        assert_eq!(header("x", MemberKind::File, 0o77_777_777_777).len(), BLOCK_BYTES);
+        assert_eq!(header("x", MemberKind::File, 0o100_000_000_000).len(), 3 * BLOCK_BYTES);
         let directory = header("x/", MemberKind::Directory, 0);
         let mut archive = ::tar::Archive::new(directory.as_slice());
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
