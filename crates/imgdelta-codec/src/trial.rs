@@ -101,13 +101,12 @@ impl Trial {
         packer: &mut Packer,
     ) {
         let Some(exact) = &self.exact else { return };
-        let patches = PATCHES;
         let bytes = self.patch_bytes(packer);
         if bytes < LEAST_CORRECTED {
             return;
         }
         let mut reader =
-            StreamReader::of_some(&patches.map(|kind| (kind, self.streams.stream(kind))));
+            StreamReader::of_some(&PATCHES.map(|kind| (kind, self.streams.stream(kind))));
         let Some(mut predicted) = residue::predicted(&mut reader, target) else { return };
         let mut after = state.clone().unwrap_or_default();
         // A literal's spelling may not lead back to its bytes: the patches of those are left.
@@ -117,7 +116,7 @@ impl Trial {
         }
         let code = after.pack(&mut predicted, &wanted, exact.words(), &self.kinds);
         let Some(code) = code.filter(|code| code.len() < bytes - bytes / 8) else { return };
-        for kind in patches {
+        for kind in PATCHES {
             self.streams.take(kind);
         }
         corrections::write(&mut self.streams, &code, state.is_some());

@@ -2,9 +2,12 @@
 #![cfg(feature = "encode")]
 #![expect(clippy::cast_possible_truncation, reason = "these programs are small")]
 
-use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats};
+mod support;
+
+use imgdelta_codec::Effort;
 use imgdelta_testkit::noise;
 use proptest::prelude::*;
+use support::round_trip;
 
 /// Bytes of a record.
 const RECORD: u64 = 28;
@@ -59,18 +62,6 @@ fn program(inserted: &[u8]) -> Vec<u8> {
         }
     }
     file
-}
-
-fn round_trip(base: &[u8], target: &[u8], effort: Effort) -> MemberStats {
-    let mut encoder = GroupEncoder::new(effort);
-    let stats = encoder.member(base, target);
-    let group = encoder.finish();
-    let mut decoder = GroupDecoder::open(&group, &GroupLimits::default()).unwrap();
-    let mut rebuilt = vec![0; target.len()];
-    decoder.member(base, &mut rebuilt).unwrap();
-    decoder.finish().unwrap();
-    assert!(rebuilt == target);
-    stats
 }
 
 #[test]

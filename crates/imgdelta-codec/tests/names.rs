@@ -1,9 +1,12 @@
 //! Scripts whose variables have other names in each version.
 #![cfg(feature = "encode")]
 
-use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, View};
+mod support;
+
+use imgdelta_codec::{Effort, View};
 use imgdelta_testkit::noise;
 use proptest::prelude::*;
+use support::round_trip;
 
 /// A script of so many functions; `shift` changes the names of most of them.
 fn script(functions: usize, shift: u8) -> Vec<u8> {
@@ -26,25 +29,13 @@ fn script(functions: usize, shift: u8) -> Vec<u8> {
     script.into_bytes()
 }
 
-fn round_trip(base: &[u8], target: &[u8]) -> MemberStats {
-    let mut encoder = GroupEncoder::new(Effort::Default);
-    let stats = encoder.member(base, target);
-    let group = encoder.finish();
-    let mut decoder = GroupDecoder::open(&group, &GroupLimits::default()).unwrap();
-    let mut rebuilt = vec![0; target.len()];
-    decoder.member(base, &mut rebuilt).unwrap();
-    decoder.finish().unwrap();
-    assert!(rebuilt == target);
-    stats
-}
-
 #[test]
 fn a_name_that_became_another_one_is_patched_once() {
     let (base, mut target) = (script(2_000, 0), script(2_000, 5));
     // Another length, so that there is more than one copy.
     target.splice(30_000..30_000, *b"a comment that only the target has");
     let changed = base.iter().zip(&script(2_000, 5)).filter(|(a, b)| a != b).count() as u64;
-    let stats = round_trip(&base, &target);
+    let stats = round_trip(&base, &target, Effort::Default);
     assert_eq!(stats.view, View::Names);
     assert!(stats.patched_bytes < changed * 3 / 4, "{} of {changed}", stats.patched_bytes);
 }
@@ -53,7 +44,7 @@ fn a_name_that_became_another_one_is_patched_once() {
 fn names_of_a_long_script_are_not_divided_by_pieces() {
     let (base, target) = (script(50_000, 0), script(50_000, 5));
     assert!(base.len() > 5 << 19);
-    assert_eq!(round_trip(&base, &target).view, View::Names);
+    assert_eq!(round_trip(&base, &target, Effort::Default).view, View::Names);
 }
 
 proptest! {
@@ -71,6 +62,6 @@ proptest! {
             let end = target.len().min(at + removed);
             target.splice(at..end, text.into_bytes());
         }
-        round_trip(&base, &target);
+        round_trip(&base, &target, Effort::Default);
     }
 }

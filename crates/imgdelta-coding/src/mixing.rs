@@ -261,7 +261,7 @@ impl StreamBytes {
         self.find_match();
     }
 
-    /// Finds the last occurrence of the last five bytes, if there is no match.
+    /// Notes where the last five bytes end. Without a match, first looks for the place before where they ended.
     fn find_match(&mut self) {
         let Some(&[first @ .., last]) = self.seen.last_chunk::<5>() else { return };
         let hash = mixed(u32::from_le_bytes(first), last.into());

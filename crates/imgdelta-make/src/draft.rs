@@ -129,6 +129,7 @@ impl RecipeDraft {
 #[derive(Debug)]
 pub(crate) struct GroupDraft {
     pub(crate) range: Range<u64>,
+    pub(crate) coders: CoderSizes,
     pub(crate) costs: Vec<MemberCost>,
 }
 
@@ -343,10 +344,7 @@ impl Draft {
         for recipe in &self.recipes {
             match recipe {
                 DraftRecipe::Fresh(recipe) => {
-                    for group in &recipe.groups {
-                        let group = self.spill.get(group.range.clone())?;
-                        sizes += CoderSizes::of_group(&group).expect("a group of our own");
-                    }
+                    recipe.groups.iter().for_each(|group| sizes += group.coders);
                 }
                 DraftRecipe::Reused { recipe, .. } => sizes += recipe.coder_sizes()?,
             }

@@ -27,7 +27,7 @@ use crate::{
 use digests::LayerDigests;
 use frames::EncodedFrames;
 use imgdelta_apply::delta::Envelope;
-use imgdelta_codec::{Effort, GroupEncoder, MemberBits, StreamKind};
+use imgdelta_codec::{CoderSizes, Effort, GroupEncoder, MemberBits, StreamKind};
 use imgdelta_core::{
     Context, Result,
     parallel::Budget,
@@ -263,6 +263,7 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
 struct PackedGroup {
     range: Range<u64>,
     shares: Vec<u64>,
+    coders: CoderSizes,
     /// Bytes of aligned codes and of codes of corrections.
     code_bytes: u64,
 }
@@ -290,8 +291,9 @@ fn pack(
         let code_bytes = code_bytes(&encoder);
         let packed = encoder.finish();
         let shares = imgdelta_codec::shares(&packed, &added).expect("a group of our own");
+        let coders = CoderSizes::of_group(&packed).expect("a group of our own");
         progress.advance(stream_bytes);
-        Ok((place, PackedGroup { range: spill.put(&packed)?, shares, code_bytes }))
+        Ok((place, PackedGroup { range: spill.put(&packed)?, shares, coders, code_bytes }))
     })
 }
 
@@ -403,7 +405,7 @@ impl<'a> LayerEncoder<'a> {
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
         let mut aligned = 0_u64;
-        for PackedGroup { range, shares, code_bytes } in packed {
+        for PackedGroup { range, shares, coders, code_bytes } in packed {
             aligned = aligned.saturating_add(code_bytes.saturating_mul(CODE_BYTE));
             let (mut members, mut costs) = (Vec::new(), Vec::new());
             for bytes in shares {
@@ -412,7 +414,7 @@ impl<'a> LayerEncoder<'a> {
                 costs.push(MemberCost { payload: piece.member.payload, bytes });
             }
             groups.push(RecipeGroup { packed_bytes: range.end - range.start, members });
-            drafts.push(GroupDraft { range, costs });
+            drafts.push(GroupDraft { range, coders, costs });
         }
         let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
         let origins = self.origins(&frames);
