@@ -5,11 +5,13 @@
 /// Returns `count` bytes that do not compress; each seed has a stream of its own.
 pub fn noise(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = || {
+    let mut bytes = vec![0; count];
+    // A plain loop, which is fast where tests are not optimised.
+    for byte in &mut bytes {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(step).take(count).collect()
+        *byte = state.to_le_bytes()[3];
+    }
+    bytes
 }
