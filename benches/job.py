@@ -6,7 +6,7 @@
     benches/job.py scans [--repositories 10000] [--tags 5] [--milliseconds 5]
     benches/job.py pushes [--bytes 60000000] [--pushes 12] [--seconds 23]
 
-Both take --imgdelta PROGRAM and --registry PROGRAM. Counts are asserted by tests (crates/imgdelta-job/tests/scale.rs and pushes.rs); times
+Both take --imgdelta PROGRAM and --registry PROGRAM. Counts are asserted by tests (crates/imgdelta-job/tests/it/scale.rs and pushes.rs); times
 are printed only, with the load of the machine. Standard library only.
 """
 import argparse, json, os, re, subprocess, tempfile, threading, time, urllib.request

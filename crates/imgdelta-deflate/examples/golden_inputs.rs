@@ -1,6 +1,6 @@
 //! Writes the inputs of the golden vectors to a directory, for testdata/deflate/make.sh.
 
-#[path = "../tests/inputs/mod.rs"]
+#[path = "../tests/it/inputs.rs"]
 mod inputs;
 
 fn main() -> std::io::Result<()> {
