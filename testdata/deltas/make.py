@@ -28,7 +28,8 @@ import zstandard
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tests", "decoder"))
-import lz4  # The second decoder's, which has the encoders.
+import jimage  # These are the second decoder's, which has the encoders.
+import lz4
 
 DAY = 86_400
 START = 1_700_000_000
@@ -935,6 +936,26 @@ def best(_):
     return Case("the best preset: mixed streams", Image([small(old)]), Image([gzipped(new)]), ("--preset", "best"))
 
 
+def jimages(_):
+    """Runtime images: one more class moves every row of the index; strings in another order; buckets of several keys."""
+
+    def image(version, strings):
+        source, resources, content = random.Random(83), [], b""
+        for number in range(160):
+            names = (b"java.base", b"java/package%d" % (number // 9), b"Class%d" % number, b"class")
+            # The second version has another class, and some of other lengths.
+            data = prose(number, 30 + source.randrange(40)) + (b"changed" if version == 2 and number % 60 == 5 else b"")
+            if version == 2 or number != 99:
+                resources.append(jimage.Resource(names, len(data) * (1 + number % 2), len(data) if number % 2 else 0))
+                content += data
+        table = b"".join(name + b"\0" for name in [b"", b"zip"] + sorted({name for resource in resources for name in resource.names}))
+        listed = jimage.write_list(bytes.fromhex("dadafeca0000010000000000"), resources, table if strings else b"")
+        return jimage.index_of(listed) + content
+
+    layer = lambda version: tar(entry("lib/modules", image(version, False)), entry("small/modules", image(version, True)))
+    return Case("runtime images of Java, with strings in both orders", Image([small(layer(1))]), Image([stored(layer(2))]))
+
+
 def go_old(inputs):
     return go(inputs, "go-old", "Go programs of 1.19: function tables of 1.18, types")
 
@@ -954,7 +975,7 @@ CASES = {
     "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
     "aligned-aarch64": aligned_aarch64, "names": names, "corrections": corrections, "edits": edits, "edits-aarch64": edits_aarch64,
     "first": first,
-    "sections": sections, "fatbin": fatbin, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
+    "sections": sections, "fatbin": fatbin, "jimages": jimages, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }
 
 

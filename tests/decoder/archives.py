@@ -1,9 +1,10 @@
-"""Archives inside layers: gzip, xz, zstd, tar and ar files, and the way to zip and ELF files and to programs in these. docs/format-archives.md."""
+"""Archives inside layers: gzip, xz, zstd, tar and ar files, and the way to zip and ELF files, to programs in these, and to runtime images of Java. docs/format-archives.md."""
 import lzma
 import zlib
 from collections import namedtuple
 
 import fatbin
+import jimage
 import sections
 import zips
 from envelopes import DeflateRecipe
@@ -11,7 +12,7 @@ from wire import Reader, Refused
 from xz import XzRecipe
 from zst import ZstdRecipe, unpack_zstd
 
-GZIP, ZIP, TAR, ELF, XZ, AR, FATBIN, ZSTD = range(8)
+GZIP, ZIP, TAR, ELF, XZ, AR, FATBIN, ZSTD, JIMAGE = range(9)
 BLOCK = 512
 # `stored` is a range of the archive, or None; `facts` are checksum and length of what was inflated, or None.
 Part = namedtuple("Part", "data stored facts", defaults=(None, None))
@@ -34,6 +35,9 @@ def open_archive(kind, data):
     if kind == FATBIN:
         host, programs = fatbin.open_fatbin(data)
         return [Part(host, (0, len(data)))] + [Part(*program) for program in programs]
+    if kind == JIMAGE:
+        listed, end = jimage.open_jimage(data)
+        return [Part(listed, (0, end)), Part(data[end:], (end, len(data) - end))]
     return open_zip(data) if kind == ZIP else open_tar(data)
 
 
@@ -54,6 +58,8 @@ def close_archive(kind, inner):
         return sections.close_elf(inner)
     if kind == FATBIN:
         return fatbin.close_fatbin(inner)
+    if kind == JIMAGE:
+        return jimage.close_jimage(inner)
     # An ar file is made of contents and what is around them like a tar file.
     return close_zip(inner) if kind == ZIP else close_tar(inner)
 

@@ -4,7 +4,8 @@
 //! An archive of the base is opened. Its *parts* are the inflated contents of its members; the last
 //! part of a zip, tar or ar is its structure, which is headers and directory. An ELF file with
 //! compressed sections is an archive, too: its part is the file with these sections inflated. So is
-//! one with compressed programs for graphics processors, which become parts.
+//! one with compressed programs for graphics processors, which become parts. A runtime image of Java has the
+//! list of its resources as a part, from which its index follows.
 //!
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
 //! is compressed as it was, by the models of `imgdelta-deflate`, `imgdelta-xz` and `imgdelta-zstd`.
@@ -18,6 +19,7 @@ mod compression;
 mod elf;
 mod fatbin;
 mod gzip;
+mod jimage;
 mod tar;
 mod whole;
 mod xz;
@@ -76,6 +78,8 @@ pub enum PartCompression {
     Zstd,
     /// Programs for graphics processors in an ELF file; the part is the file with zeros for these.
     Hollow,
+    /// The index of a runtime image; the part is the list of its resources.
+    Index,
     /// An LZ4 block.
     Lz4 {
         /// Length of the content.
@@ -95,6 +99,7 @@ impl OpenedArchive {
             ArchiveKind::Zstd => Ok(Some(whole::read(slice, PartCompression::Zstd))),
             ArchiveKind::Ar => ar::read(slice),
             ArchiveKind::Fatbin => fatbin::read(slice),
+            ArchiveKind::Jimage => jimage::read(slice),
         }
     }
 
@@ -147,6 +152,7 @@ impl ArchivePart {
             PartCompression::Xz => xz::unpack(slice, most_bytes, progress, sink),
             PartCompression::Zstd => zstd::unpack(slice, most_bytes, progress, sink),
             PartCompression::Hollow => fatbin::hollow(slice, most_bytes, progress, sink),
+            PartCompression::Index => jimage::list(slice, most_bytes, sink),
             PartCompression::Lz4 { bytes } => {
                 if bytes > most_bytes {
                     return Ok(None);
@@ -165,6 +171,7 @@ pub fn recognise(start: &[u8]) -> Option<ArchiveKind> {
         _ if start.starts_with(&imgdelta_xz::MAGIC) => Some(ArchiveKind::Xz),
         _ if start.starts_with(zstd::START) => Some(ArchiveKind::Zstd),
         _ if start.starts_with(ar::PACKAGE_START) => Some(ArchiveKind::Ar),
+        _ if start.starts_with(jimage::START) => Some(ArchiveKind::Jimage),
         // Most of these files have nothing compressed, and are refused when they are read.
         _ if start.starts_with(elf::START) => Some(ArchiveKind::Elf),
         _ => tar::is_tar(start).then_some(ArchiveKind::Tar),
@@ -232,6 +239,7 @@ pub fn close(
         ArchiveKind::Zstd => zstd::close(inner, progress, out),
         ArchiveKind::Elf => elf::close(inner, progress, out),
         ArchiveKind::Fatbin => fatbin::close(inner, progress, out),
+        ArchiveKind::Jimage => jimage::close(inner, progress, out),
     }
 }
 

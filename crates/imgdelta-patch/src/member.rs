@@ -232,6 +232,7 @@ impl<'a> ArchiveComparer<'a> {
                 ArchiveKind::Zstd => "zstd",
                 ArchiveKind::Ar => "deb",
                 ArchiveKind::Fatbin => "fatbin",
+                ArchiveKind::Jimage => "jimage",
             },
             members: Vec::new(),
             unchanged_members: 0,

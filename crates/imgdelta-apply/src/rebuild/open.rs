@@ -107,6 +107,7 @@ impl ArchiveOpener<'_> {
                 | PartCompression::Xz
                 | PartCompression::Zstd
                 | PartCompression::Hollow
+                | PartCompression::Index
                 | PartCompression::Lz4 { .. } => None,
             };
             let stored = &part.stored;

@@ -79,6 +79,8 @@ pub enum ArchiveKind {
     Fatbin,
     /// Zstd frames one after another.
     Zstd,
+    /// A runtime image of Java.
+    Jimage,
 }
 
 impl ArchiveKind {
@@ -92,6 +94,7 @@ impl ArchiveKind {
             Self::Ar => 5,
             Self::Fatbin => 6,
             Self::Zstd => 7,
+            Self::Jimage => 8,
         }
     }
 
@@ -105,7 +108,8 @@ impl ArchiveKind {
             5 => Ok(Self::Ar),
             6 => Ok(Self::Fatbin),
             7 => Ok(Self::Zstd),
-            other => Err(column.malformed("kind of an archive", 7, other.into())),
+            8 => Ok(Self::Jimage),
+            other => Err(column.malformed("kind of an archive", 8, other.into())),
         }
     }
 }

@@ -74,7 +74,7 @@ fn open(kind: ArchiveKind, archive: &[u8]) -> Option<TestArchive> {
         let stored = &archive[usize::try_from(range.start).unwrap()..]
             [..bytes::length(range.end - range.start)];
         contents.recipes.push(match part.compression {
-            PartCompression::Plain | PartCompression::Hollow => None,
+            PartCompression::Plain | PartCompression::Hollow | PartCompression::Index => None,
             PartCompression::Lz4 { .. } => {
                 Lz4Encoder::find(&content, stored).map(InnerCompression::Lz4)
             }

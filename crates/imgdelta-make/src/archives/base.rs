@@ -81,7 +81,8 @@ impl ArchiveSearch<'_> {
                         | PartCompression::Sections
                         | PartCompression::Xz
                         | PartCompression::Zstd
-                        | PartCompression::Hollow => None,
+                        | PartCompression::Hollow
+                        | PartCompression::Index => None,
                     };
                     Ok(Some(BasePart { saved, stored }))
                 },

@@ -127,6 +127,7 @@ pub(super) fn save(
         | PartCompression::Xz
         | PartCompression::Zstd
         | PartCompression::Hollow
+        | PartCompression::Index
         | PartCompression::Lz4 { .. } => saved.bytes > 0,
     };
     Ok(is_right.then_some(saved))

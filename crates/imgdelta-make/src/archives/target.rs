@@ -182,7 +182,10 @@ impl ArchiveSearch<'_> {
             Some(TargetPart { saved, compression: Vec::new(), packed: None, work })
         };
         let stored_bytes = part.stored.end - part.stored.start;
-        if matches!(part.compression, PartCompression::Plain | PartCompression::Hollow) {
+        if matches!(
+            part.compression,
+            PartCompression::Plain | PartCompression::Hollow | PartCompression::Index
+        ) {
             return Ok(save(part, slice, spill, self.progress)?.and_then(plain));
         }
         let is_zip = matches!(part.compression, PartCompression::Deflate { .. });
@@ -358,6 +361,7 @@ impl ArchiveSearch<'_> {
         // Reading an ELF file has compared its headers with those that closing makes.
         // Finding the compression of an xz or zstd file has compared all of it.
         // Reading a file with programs has proved that these do not change its headers.
+        // Reading a runtime image has compared its index.
         if matches!(
             kind,
             ArchiveKind::Gzip
@@ -365,6 +369,7 @@ impl ArchiveSearch<'_> {
                 | ArchiveKind::Xz
                 | ArchiveKind::Zstd
                 | ArchiveKind::Fatbin
+                | ArchiveKind::Jimage
         ) {
             return Ok(true);
         }

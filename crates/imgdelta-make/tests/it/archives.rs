@@ -9,9 +9,12 @@ use imgdelta_apply::{
     rebuild::{self, LayerForm},
     sink,
 };
-use imgdelta_core::{Context, Error, Limits, Result, limits::Ceiling, scratch::is_full};
+use imgdelta_core::{
+    Context, Error, Limits, Result, limits::Ceiling, progress::Silent, scratch::is_full,
+};
 use imgdelta_deflate::{EncoderCache, EncoderModel, ZlibStrategy};
 use imgdelta_image::{image::Image, survey::SurveyOptions};
+use imgdelta_layer::archive::{InnerCoding, InnerPayloads, close};
 use imgdelta_make::{
     archives::ArchiveOptions, cost::Cost, options::CreateOptions, pair::ImagePair,
 };
@@ -141,6 +144,72 @@ fn programs_for_graphics_processors_are_seen_through() {
     assert_eq!(nested.closed, [ArchiveTarget { kind: ArchiveKind::Fatbin, inner: 4 }]);
     assert_eq!(nested.coders, [0, 1, 0, 1]);
     assert_eq!(nested.compressions, [[0xf4, 0]]);
+    pair.apply(bytes).unwrap();
+}
+
+/// The parts of a runtime image of Java: a list of resources, and these.
+struct RuntimeImage([Vec<u8>; 2]);
+
+impl RuntimeImage {
+    /// Returns one with `count` classes, each of 60 bytes.
+    fn new(count: usize) -> Self {
+        let mut list = b"\xda\xda\xfe\xca\0\0\x01\0\0\0\0\0".to_vec();
+        list.extend(u32::try_from(count).unwrap().to_le_bytes());
+        for number in 0..count {
+            list.extend(format!("java.base\0java/package{}\0", number / 8).bytes());
+            list.extend(format!("Class{number}\0class\0").bytes());
+            list.extend([60, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        Self([list, noise(9, count * 60)])
+    }
+
+    fn file(&self) -> Vec<u8> {
+        let mut file = Vec::new();
+        close(ArchiveKind::Jimage, self, &Silent, &mut |at, piece| {
+            assert_eq!(at, file.len() as u64);
+            file.extend_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
+        file
+    }
+}
+
+impl InnerPayloads for RuntimeImage {
+    fn count(&self) -> usize {
+        2
+    }
+
+    fn bytes(&self, inner: usize) -> u64 {
+        self.0[inner].len() as u64
+    }
+
+    fn read_exact_at(&self, inner: usize, at: u64, buffer: &mut [u8]) -> Result<()> {
+        let at = usize::try_from(at).unwrap();
+        buffer.copy_from_slice(&self.0[inner][at..at + buffer.len()]);
+        Ok(())
+    }
+
+    fn coding(&self, _: usize) -> InnerCoding<'_> {
+        InnerCoding::Plain
+    }
+
+    fn place(&self) -> String {
+        "test".into()
+    }
+}
+
+#[test]
+fn runtime_images_of_java_are_seen_through() {
+    // One class more, and every row of the index has another place.
+    let layer = |count| tar_of(&[("lib/modules", &RuntimeImage::new(count).file())]);
+    let pair = TestPair::new(&layer(2000), &layer(2001));
+    let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+    let (opaque, _) = pair.make(ArchiveOptions::default().depth(0), 2);
+    assert!(bytes.len() * 8 < opaque.len(), "{} of {} bytes", bytes.len(), opaque.len());
+    let nested = recipe_of(&bytes).nested;
+    assert_eq!(nested.closed, [ArchiveTarget { kind: ArchiveKind::Jimage, inner: 2 }]);
+    assert_eq!(nested.coders, [0, 0]);
     pair.apply(bytes).unwrap();
 }
 
