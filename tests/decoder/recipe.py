@@ -54,7 +54,7 @@ class Recipe:
         while kinds.left():
             kind, address, length = kinds.byte(), addresses.place_near(end), lengths.number()
             end = address + length
-            if end > self.space_bytes or kind > 7:
+            if end > self.space_bytes or kind > 8:
                 addresses.refuse("an archive that does not end before its own parts")
             self.opened.append(Opened(address, length, kind, plain.number()))
             self.space_bytes += self.opened[-1].plain_bytes
@@ -92,7 +92,7 @@ class Recipe:
         self.outer = len(self.origins) - inner
         if len(self.closed) != sum(origin.kind == CLOSED for origin in self.origins) or self.outer < 0:
             kinds.refuse("the number of closed archives")
-        if any(closed.kind > 7 for closed in self.closed):
+        if any(closed.kind > 8 for closed in self.closed):
             kinds.refuse("a kind of archive")
         self.inner_lengths, self.compressions = [], []
         for origin in self.origins[self.outer :]:

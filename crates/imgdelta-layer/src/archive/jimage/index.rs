@@ -174,11 +174,11 @@ impl Row {
     /// Writes the attributes that are not zero, each in as few bytes as it takes.
     fn write(&self, out: &mut Vec<u8>) {
         for (kind, value) in (0_u8..).zip(self.0) {
-            let zeros = value.leading_zeros() / 8;
-            if zeros < 8 {
-                out.push(kind << 3 | (7 - zeros) as u8);
-                out.extend_from_slice(&value.to_be_bytes()[zeros as usize..]);
-            }
+            let bytes = value.to_be_bytes();
+            let Some(first) = bytes.iter().position(|byte| *byte != 0) else { continue };
+            let rest = &bytes[first..];
+            out.push(kind << 3 | u8::try_from(rest.len() - 1).expect("at most 8 bytes"));
+            out.extend_from_slice(rest);
         }
         out.push(0);
     }

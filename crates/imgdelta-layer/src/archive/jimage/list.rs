@@ -53,7 +53,7 @@ impl<'a> ResourceList<'a> {
         let count = u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?);
         // The shortest resource has four empty names.
         let count =
-            usize::try_from(count).ok().filter(|count| count * LEAST_BYTES <= rest.len())?;
+            usize::try_from(count).ok().filter(|count| *count <= rest.len() / LEAST_BYTES)?;
         let mut resources = Vec::with_capacity(count);
         for _ in 0..count {
             let mut names = [&rest[..0]; NAMES];

@@ -1,4 +1,4 @@
-//! The slots of a hash table without collisions, as the linker of Java (`jlink` of OpenJDK) assigns them.
+//! The slots of a hash table without collisions, as the linker of Java (`jlink`) assigns them.
 //! Never knows what the keys are.
 //!
 //! Keys fall into buckets by their hash. The largest buckets come first: each tries one seed after another,

@@ -145,10 +145,10 @@ proptest! {
     ) {
         let names: Vec<[String; 4]> = names.into_iter().collect();
         let list = list(&names, b"");
-        if let Some(index) = index_of(&list) {
-            if let Some((read, _)) = opened(&file(index.clone())) {
-                prop_assert!(index_of(&read).unwrap() == index);
-            }
+        if let Some(index) = index_of(&list)
+            && let Some((read, _)) = opened(&file(index.clone()))
+        {
+            prop_assert!(index_of(&read).unwrap() == index);
         }
     }
 }
