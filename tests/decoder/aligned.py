@@ -402,7 +402,7 @@ class MixerState:
         self.table = {}
         self.worth = [first_rates() for _ in range(COUNT)]
         self.records = [[(49152 << 6, 4)] * 2048 for _ in range(TOLD)]
-        self.mixer = Mixer(32, (512, 256, 1024), 256, 2867)
+        self.mixer = Mixer(32, (512, 1024, 1024, 512), 1024, 2000)
         self.by_told, self.by_last = Refinement(), Refinement()
         self.flag_rates = {}
         self.flag_worth = [[(squash((i % 33 - 16) * 90) << 6, 20) for i in range(330)] for _ in range(FLAGS)]
@@ -606,15 +606,17 @@ class Decoder(BitDecoder):
                     sign = 1 if bit else -1
                     inputs += (sign * (stretch(row[record]) >> 1), sign * ((row[record][0] >> 6) - 32768 >> 7))
             first, _, matched, _ = (0 if bit is None else 1 + bit for bit in bits)
+            known = sum(line[within] > 0 for _, line in current) // 3
             rows = (
                 partial | wrong << 8,
-                (1 + length * 14 // 26 if matched else 0) | (1 + aligned if first else 0) << 4 | wrong << 7,
+                (1 + length * 14 // 26 if matched else 0) | (1 + aligned if first else 0) << 4 | wrong << 7 | known << 8,
                 place | done << 7,
+                last | (done > 3) << 8,
             )
-            total = mixer.mixer.mix(inputs + [128, 0], rows, partial)
+            total = mixer.mixer.mix(inputs + [128, 0], rows, rows[2])
             refined = mixer.by_told.odds(partial | first << 8 | (matched > 0) << 10, total)
             refined += mixer.by_last.odds(mix(partial | last << 8, 0) & 2047, total)
-            bit = self.bit(min(max(2 * mixer.mixer.odds + refined + 2 >> 2, 32), 65504))
+            bit = self.bit(min(max(mixer.mixer.odds + refined + refined // 2 + 2 >> 2, 32), 65504))
             for worth, (_, line) in zip(mixer.worth, current):
                 state = line[within]
                 learn(worth, state, bit, 1000)

@@ -22,14 +22,15 @@ const GUESSES: usize = 4;
 /// Two inputs for each context and each place that predicts a byte, a constant, and one that is unused.
 const INPUTS: usize = 2 * (COUNT + GUESSES) + 2;
 
-const FIRST_WEIGHT: i16 = 2_867;
+const FIRST_WEIGHT: i16 = 2_000;
 
 /// The bits that the rate of a state learns from, and that of a place that predicts a byte.
 const LIMIT: u32 = 1000;
 const RECORD_LIMIT: u32 = 255;
 
-/// Rows of the weight sets: by the bits so far, by the match, and by the place in the instruction.
-const ROWS: [usize; 3] = [512, 256, 1024];
+/// Rows of the weight sets: by the bits so far, by the match, by the place in the instruction, and by the last
+/// byte.
+const ROWS: [usize; 4] = [512, 1024, 1024, 512];
 
 /// The rates and weights of all contexts, and the lines in use.
 #[derive(Clone)]
@@ -37,7 +38,7 @@ pub(super) struct Full {
     contexts: StatedContexts<COUNT>,
     /// The rate of each place that predicts a byte, by its record.
     records: Box<[[Rate; 2048]]>,
-    mixer: Mixer<INPUTS, 3>,
+    mixer: Mixer<INPUTS, 4>,
     by_guess: Refinement,
     by_last: Refinement,
 }
@@ -56,7 +57,7 @@ impl Full {
         Self {
             contexts: StatedContexts::new(LINES, LIMIT),
             records: vec![[states::rate(49_152, 4); 2048]; GUESSES].into(),
-            mixer: Mixer::new(ROWS, 256, FIRST_WEIGHT),
+            mixer: Mixer::new(ROWS, ROWS[2], FIRST_WEIGHT),
             by_guess: Refinement::new(2048),
             by_last: Refinement::new(2048),
         }
@@ -98,17 +99,20 @@ impl Full {
             let [first, _, matched, _] = guessers.bits.map(bit_number);
             let by_match = if matched == 0 { 0 } else { 1 + len * 14 / 26 };
             let by_record = if first == 0 { 0 } else { 1 + aligned };
+            let known = self.contexts.known() / 3;
+            let by_place = place | done << 7;
             let rows = [
                 partial | is_wrong << 8,
-                by_match | by_record << 4 | is_wrong << 7,
-                place | done << 7,
+                by_match | by_record << 4 | is_wrong << 7 | known << 8,
+                by_place,
+                last as usize | usize::from(done > 3) << 8,
             ];
-            let total = self.mixer.mix(rows, partial);
+            let total = self.mixer.mix(rows, by_place);
             let has_match = usize::from(matched > 0);
             let refined = self.by_guess.odds(partial | first << 8 | has_match << 10, total);
             let context = mixed(partial as u32 | last << 8, 0) as usize & 2047;
             let refined = refined + self.by_last.odds(context, total);
-            let odds = (2 * self.mixer.odds() + refined + 2) >> 2;
+            let odds = (self.mixer.odds() + refined + refined / 2 + 2) >> 2;
             let bit = coder.code(u32::from(byte >> (7 - done) & 1), odds.clamp(32, 65_504));
             partial = partial << 1 | bit as usize;
             self.contexts.learn(rates, bit, partial, done);
