@@ -40,6 +40,7 @@ pub struct Diff {
 
 /// Identity and sizes of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageFacts {
     /// The reference by which the image was opened.
     pub name: String,
@@ -78,6 +79,7 @@ pub struct FileCount {
 
 /// Number and size of file changes, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileTotals {
     /// New paths.
     pub added: FileCount,
@@ -97,6 +99,7 @@ pub struct FileTotals {
 
 /// A remark about one of the images.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageNote {
     /// The image that the remark is about.
     pub side: ImageSide,

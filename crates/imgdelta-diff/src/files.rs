@@ -63,6 +63,7 @@ pub enum FileChangeKind {
 
 /// One path that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileChange {
     /// Path in the target, or in the base for [`FileChangeKind::Removed`].
     pub path: LayerPath,
@@ -78,6 +79,7 @@ pub struct FileChange {
 
 /// Properties of a file in one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileFacts {
     /// File type; a hard link has the type of the file that it names.
     pub kind: EntryKind,

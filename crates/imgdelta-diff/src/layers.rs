@@ -44,6 +44,7 @@ pub enum LayerRelation {
 
 /// A pair of similar layers, or a layer without a counterpart.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LayerChange {
     /// Relation of the two layers.
     pub relation: LayerRelation,
@@ -62,6 +63,7 @@ pub struct LayerChange {
 
 /// Identity and sizes of one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LayerFacts {
     /// Position in the image, from 0.
     pub ordinal: usize,
@@ -81,6 +83,7 @@ pub struct LayerFacts {
 
 /// Unchanged files that a pull fetches again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReshippedFiles {
     /// Number of files.
     pub files: u64,

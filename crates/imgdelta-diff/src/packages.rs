@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 /// One package that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PackageChange {
     /// `dpkg`, `apk`, `rpm`, `python` or `node`.
     pub ecosystem: &'static str,

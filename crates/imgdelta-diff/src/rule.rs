@@ -34,6 +34,7 @@ pub enum DiffRule {
 
 /// One change that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RuleFinding {
     /// The rule.
     pub rule: DiffRule,

@@ -30,6 +30,7 @@ use std::{
 
 /// The cost of an upgrade.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Cost {
     /// Name of the target.
     pub target: String,
@@ -57,6 +58,7 @@ pub struct Cost {
 
 /// Cost of one layer, with the reason.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LayerLine {
     /// Digest of its blob.
     pub blob: BlobDigest,
@@ -142,6 +144,7 @@ impl FileSum {
 
 /// Cost of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PackageLine {
     /// `dpkg`, `apk`, `rpm`, `python`, `node`.
     pub ecosystem: &'static str,
@@ -155,6 +158,7 @@ pub struct PackageLine {
 
 /// Cost of one file, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileLine {
     /// Ordinal of its layer, from 0.
     pub layer: usize,

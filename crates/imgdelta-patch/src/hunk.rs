@@ -11,6 +11,7 @@ use std::{borrow::Cow, collections::HashMap, fmt::Write as _, ops::Range};
 
 /// The difference between two texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TextChange {
     /// Groups of changed lines, in order.
     pub hunks: Vec<Hunk>,
@@ -24,6 +25,7 @@ pub struct TextChange {
 
 /// A group of changed lines with three lines around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hunk {
     /// Number of the first line in the old text, from 1; 0 if the old text is empty.
     pub old_start: u64,

@@ -30,6 +30,7 @@ pub enum ContentChange {
 
 /// The difference between two archives.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArchiveChange {
     /// `gzip`, `zip` or `tar`.
     pub kind: &'static str,
@@ -43,6 +44,7 @@ pub struct ArchiveChange {
 
 /// One member that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemberPatch {
     /// Name in the archive, safe for a terminal.
     pub name: String,

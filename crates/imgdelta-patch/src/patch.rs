@@ -44,6 +44,7 @@ impl Default for PatchOptions {
 
 /// The change inside each chosen file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PatchSet {
     /// Files in the order of their paths.
     pub files: Vec<FilePatch>,
@@ -53,6 +54,7 @@ pub struct PatchSet {
 
 /// The change inside one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FilePatch {
     /// The file and its metadata.
     pub change: FileChange,
