@@ -5,7 +5,7 @@ from collections import namedtuple
 from wire import Refused
 
 MAGIC, MOST_BYTES = 0xCAFEDADA, 32 << 20
-FACTOR, MOST_SEEDS, MOST_SIZES, MOST_PASSES = 0x01000193, 1001, 8, 64
+FACTOR, MOST_SEEDS, MOST_PASSES = 0x01000193, 1001, 64
 Resource = namedtuple("Resource", "names plain packed")
 
 
@@ -21,7 +21,7 @@ def open_jimage(data):
     rows = 28 + 8 * slots
     strings = rows + row_bytes
     end = strings + string_bytes
-    if magic != MAGIC or count > row_bytes or end > MOST_BYTES or end >= len(data):
+    if magic != MAGIC or count != slots or end > MOST_BYTES or end >= len(data):
         raise Refused("a runtime image with a header that cannot be")
     listed = write_list(data[:12], *resources(data[rows - 4 * slots : rows], data[rows:strings], data[strings:end]))
     if index_of(listed) != data[:end]:
@@ -131,36 +131,23 @@ def hash_of(seed, name):
 
 
 def slots_of(keys):
-    hashes = [hash_of(FACTOR, each) for each in keys]
-    budget, count = [MOST_PASSES * sum(len(each) + 1 for each in keys)], len(keys)
-    for _ in range(MOST_SIZES):
-        found = try_slots(keys, hashes, count, budget)
-        if found is not None:
-            if None in found[0]:
-                raise Refused("a table with an empty slot")
-            return found
-        count = count + 1 | 1
-    raise Refused("a list of resources without a table")
-
-
-def try_slots(keys, hashes, count, budget):
+    hashes, count = [hash_of(FACTOR, each) for each in keys], len(keys)
+    budget = MOST_PASSES * sum(len(each) + 1 for each in keys)
     buckets = {}
     for number, each in enumerate(hashes):
         buckets.setdefault(each % count, []).append(number)
     slots, redirects, free = [None] * count, [0] * count, 0
     for bucket, numbers in sorted(buckets.items(), key=lambda each: (-len(each[1]), each[0])):
         if len(numbers) == 1:
-            while free < count and slots[free] is not None:
+            while slots[free] is not None:
                 free += 1
-            if free == count:
-                return None
             slots[free], redirects[bucket] = numbers[0], -1 - free
             continue
         for seed in range(FACTOR + 1, FACTOR + 1 + MOST_SEEDS):
             taken = []
             for number in numbers:
-                budget[0] -= len(keys[number]) + 1
-                if budget[0] < 0:
+                budget -= len(keys[number]) + 1
+                if budget < 0:
                     raise Refused("a list of resources that takes long")
                 slot = hash_of(seed, keys[number]) % count
                 if slots[slot] is not None:
@@ -173,7 +160,7 @@ def try_slots(keys, hashes, count, budget):
             for slot in taken:
                 slots[slot] = None
         else:
-            return None
+            raise Refused("a list of resources without a table")
     return slots, redirects
 
 

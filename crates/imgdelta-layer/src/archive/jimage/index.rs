@@ -20,7 +20,7 @@ pub(super) const MOST_BYTES: u64 = 32 << 20;
 #[derive(Debug)]
 pub(super) struct FileHeader {
     magic: u32,
-    /// Resources, and slots of the hash table.
+    /// Resources, which are as many as the slots of the hash table.
     resources: u32,
     slots: u32,
     /// Bytes of the rows and of the strings.
@@ -47,8 +47,7 @@ impl FileHeader {
     pub(super) fn index_bytes(&self) -> Option<u64> {
         let tables = 8 * u64::from(self.slots) + u64::from(self.row_bytes);
         let bytes = Self::BYTES + tables + u64::from(self.string_bytes);
-        // A resource has a row of at least a byte.
-        let is_right = self.magic == MAGIC && self.resources <= self.row_bytes;
+        let is_right = self.magic == MAGIC && self.resources == self.slots;
         (is_right && bytes <= MOST_BYTES).then_some(bytes)
     }
 
@@ -112,15 +111,10 @@ pub(super) fn write(list: &ResourceList<'_>) -> Option<Vec<u8>> {
         row_bytes.extend_from_slice(&rows[resource as usize]);
     }
     pad(&mut row_bytes);
-    let slots = u32::try_from(redirects.len()).ok()?;
-    let resources = u32::try_from(list.resources.len()).ok()?;
-    let lengths = [row_bytes.len(), strings.bytes.len()];
+    let count = list.resources.len();
     let mut index = list.start.to_vec();
-    for number in [resources, slots] {
-        index.extend_from_slice(&number.to_le_bytes());
-    }
-    for bytes in lengths {
-        index.extend_from_slice(&u32::try_from(bytes).ok()?.to_le_bytes());
+    for number in [count, count, row_bytes.len(), strings.bytes.len()] {
+        index.extend_from_slice(&u32::try_from(number).ok()?.to_le_bytes());
     }
     index.extend(redirects.iter().flat_map(|redirect| redirect.to_le_bytes()));
     index.extend_from_slice(&offsets);

@@ -13,25 +13,13 @@ pub(super) struct Slots {
     pub(super) redirects: Vec<i32>,
 }
 
-/// Assigns a slot to each key; `None` if that takes too long, as it does if two keys are alike.
+/// Assigns as many slots as there are keys; `None` if a bucket finds none, or if that takes too long, as it
+/// does if many keys are alike.
 pub(super) fn assign(keys: &[Vec<u8>]) -> Option<Slots> {
     let key_bytes: usize = keys.iter().map(|key| key.len() + 1).sum();
     let mut budget = key_bytes.saturating_mul(MOST_PASSES);
     let hashes: Vec<u32> = keys.iter().map(|key| hash(FIRST_SEED, key)).collect();
-    let mut count = keys.len();
-    for _ in 0..MOST_SIZES {
-        if let Some(slots) = assign_to(keys, &hashes, count, &mut budget) {
-            // A slot without a key has no row that a list could describe.
-            return slots.keys.iter().all(|key| *key != FREE).then_some(slots);
-        }
-        count = (count + 1) | 1;
-    }
-    None
-}
-
-/// Assigns a slot to each key of a table with `count` slots; `None` if a bucket finds none, or if no
-/// `budget` is left.
-fn assign_to(keys: &[Vec<u8>], hashes: &[u32], count: usize, budget: &mut usize) -> Option<Slots> {
+    let count = keys.len();
     let slot = |hash: u32| hash as usize % count;
     let mut order: Vec<u32> = (0..u32::try_from(keys.len()).ok()?).collect();
     // Stable: keys of a bucket stay in their order.
@@ -48,16 +36,12 @@ fn assign_to(keys: &[Vec<u8>], hashes: &[u32], count: usize, budget: &mut usize)
             slots.keys[first_free] = *key;
             -1 - i32::try_from(first_free).ok()?
         } else {
-            let (mut seed, mut is_placed) = (FIRST_SEED, false);
-            for _ in 0..MOST_SEEDS {
-                seed = seed.wrapping_add(1).max(1);
-                is_placed = slots.place(keys, bucket, seed, budget)?;
-                if is_placed {
-                    break;
+            let mut seed = FIRST_SEED + 1;
+            while !slots.place(keys, bucket, seed, &mut budget)? {
+                seed += 1;
+                if seed > FIRST_SEED + MOST_SEEDS {
+                    return None;
                 }
-            }
-            if !is_placed {
-                return None;
             }
             seed.cast_signed()
         };
@@ -102,11 +86,9 @@ fn hash(seed: u32, key: &[u8]) -> u32 {
 
 /// The factor of the hash, which is that of FNV-1.
 const FIRST_SEED: u32 = 0x0100_0193;
-/// Seeds that a bucket tries before the table grows.
-const MOST_SEEDS: usize = 1001;
-/// Sizes of the table that are tried. Java's linker tries more.
-const MOST_SIZES: usize = 8;
-/// Hashes of each key that all tries take together, on average. Real images take less than 4.
+/// Seeds that a bucket tries. Java's linker makes a larger table then, which no real image needs.
+const MOST_SEEDS: u32 = 1001;
+/// Hashes of each key that all tries take together, on average.
 const MOST_PASSES: usize = 64;
 /// Mark of a slot without a key.
 const FREE: u32 = u32::MAX;
