@@ -204,9 +204,9 @@ fn wrong_numbers_are_refused_by_name() {
             "end of a base part",
         ),
         (&[(OPENED_BYTES, &[50, 301])], "end of an archive"),
-        (&[(OPENED_KINDS, &[0, 8])], "kind of an archive"),
+        (&[(OPENED_KINDS, &[0, 9])], "kind of an archive"),
         (&[(OPENED_PLAIN, &[300, MAX_PLACE - 1799])], "length of the address space"),
-        (&[(CLOSED_KINDS, &[1, 8])], "kind of an archive"),
+        (&[(CLOSED_KINDS, &[1, 9])], "kind of an archive"),
         (&[(CLOSED_KINDS, &[1])], "count of archives"),
         (&[(CLOSED_COUNTS, &[8, 2])], "count of inner payloads"),
         // All payloads are inner ones: their lengths are missing.
