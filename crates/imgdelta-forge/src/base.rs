@@ -1,6 +1,7 @@
 //! The base image of all forgeries: one layer of about a megabyte.
 
 use imgdelta_testkit::{Blobs, Packing, TestImage, noise};
+use std::sync::LazyLock;
 
 /// Paths and lengths of the base's files, in their order.
 pub const BASE_MEMBERS: [(&str, usize); 3] =
@@ -10,7 +11,13 @@ pub const BASE_MEMBERS: [(&str, usize); 3] =
 ///
 /// Its first entry has a path of 200 kB, which takes an extension header. The gzip file holds a
 /// mebibyte of zeros.
-pub fn base_stream() -> Vec<u8> {
+pub fn base_stream() -> &'static [u8] {
+    // Forgeries ask for it thousands of times.
+    static STREAM: LazyLock<Vec<u8>> = LazyLock::new(written);
+    &STREAM
+}
+
+fn written() -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     let long = "d/".repeat(100_000);
     let mut add = |path: &str, content: &[u8]| {
@@ -31,5 +38,5 @@ pub fn base_stream() -> Vec<u8> {
 
 /// Returns the base image as the blobs of a layout, tagged `v1`.
 pub fn base_image() -> Blobs {
-    TestImage::new(vec![base_stream()], Packing::Plain).blobs()
+    TestImage::new(vec![base_stream().to_vec()], Packing::Plain).blobs()
 }

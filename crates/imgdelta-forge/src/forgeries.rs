@@ -17,6 +17,7 @@ use imgdelta_deflate as deflate;
 use imgdelta_testkit::noise;
 use imgdelta_wire::varint;
 use imgdelta_zstd as zstd;
+use std::sync::LazyLock;
 
 /// A hostile delta.
 #[derive(Clone, Debug)]
@@ -145,7 +146,8 @@ pub fn beside(stream: &[u8]) -> Vec<ForgedDelta> {
 }
 
 fn base() -> StreamName {
-    name_of(&base_stream())
+    static NAME: LazyLock<StreamName> = LazyLock::new(|| name_of(base_stream()));
+    *NAME
 }
 
 /// A recipe that rebuilds `stream` by one group of these members and streams.
