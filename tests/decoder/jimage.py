@@ -4,7 +4,7 @@ from collections import namedtuple
 
 from wire import Refused
 
-MAGIC, MOST_BYTES = 0xCAFEDADA, 32 << 20
+MAGIC, MOST_BYTES, MOST_RESOURCES = 0xCAFEDADA, 16 << 20, 1 << 18
 FACTOR, MOST_SEEDS, MOST_PASSES = 0x01000193, 1001, 64
 Resource = namedtuple("Resource", "names plain packed")
 
@@ -21,10 +21,10 @@ def open_jimage(data):
     rows = 28 + 8 * slots
     strings = rows + row_bytes
     end = strings + string_bytes
-    if magic != MAGIC or count != slots or end > MOST_BYTES or end >= len(data):
+    if magic != MAGIC or count != slots or count > MOST_RESOURCES or end > MOST_BYTES or end >= len(data):
         raise Refused("a runtime image with a header that cannot be")
     listed = write_list(data[:12], *resources(data[rows - 4 * slots : rows], data[rows:strings], data[strings:end]))
-    if index_of(listed) != data[:end]:
+    if len(listed) > MOST_BYTES or index_of(listed) != data[:end]:
         raise Refused("a runtime image with another index than that of its list")
     return listed, end
 
@@ -33,11 +33,12 @@ def resources(offsets, rows, strings):
     found = []
     try:
         for (at,) in struct.iter_unpack("<I", offsets):
-            row = [0] * 8
+            row, before = [0] * 8, 0
             while kind := rows[at] >> 3:
                 count = (rows[at] & 7) + 1
-                if at + 1 + count > len(rows):
+                if at + 1 + count > len(rows) or kind <= before:
                     raise IndexError
+                before = kind
                 row[kind] = int.from_bytes(rows[at + 1 : at + 1 + count], "big")
                 at += 1 + count
             names = tuple(strings[row[kind] : strings.index(0, row[kind])] for kind in range(1, 5))
@@ -62,7 +63,7 @@ def index_of(data):
     if len(data) < 16:
         raise Refused("a list of resources that is cut")
     (count,), at, listed = struct.unpack_from("<I", data, 12), 16, []
-    if count * 12 > len(data) - 16:
+    if count * 12 > len(data) - 16 or count > MOST_RESOURCES:
         raise Refused("a list of fewer resources than it says")
     for _ in range(count):
         names = []

@@ -17,14 +17,18 @@ use super::{
 };
 use imgdelta_core::{Error, Result, progress::Progress};
 use index::FileHeader;
-use list::ResourceList;
+use list::{MOST_LIST_BYTES, ResourceList};
 
 /// First bytes of a runtime image whose numbers are little-endian.
 pub(super) const START: &[u8] = &index::MAGIC.to_le_bytes();
 
 /// Reads the index of a runtime image; `None` if closing would make another one.
 pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
-    let Some((_, end)) = list_of(slice)? else { return Ok(None) };
+    let Some((index, list)) = index_and_list(slice)? else { return Ok(None) };
+    if index_of(&list).is_none_or(|made| made != index) {
+        return Ok(None);
+    }
+    let end = index.len() as u64;
     let part =
         |name: &[u8], stored, compression| ArchivePart { name: name.to_vec(), stored, compression };
     let parts = vec![
@@ -40,7 +44,7 @@ pub(super) fn list(
     most_bytes: u64,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Option<u64>> {
-    let Some((list, _)) = list_of(slice)? else { return Ok(None) };
+    let Some((_, list)) = index_and_list(slice)? else { return Ok(None) };
     let bytes = list.len() as u64;
     if bytes > most_bytes {
         return Ok(None);
@@ -49,17 +53,18 @@ pub(super) fn list(
     Ok(Some(bytes))
 }
 
-/// Returns the list of a file's resources, and the end of its index.
-fn list_of(slice: &ArchiveBytes<'_>) -> Result<Option<(Vec<u8>, u64)>> {
-    let Some(header) = slice.read(0, FileHeader::BYTES)? else { return Ok(None) };
+/// Returns the index of a file, and the list of its resources; `None` if it is not valid.
+fn index_and_list(slice: &ArchiveBytes<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let Some(header) = slice.read(0, FileHeader::BYTES as u64)? else { return Ok(None) };
     let header = FileHeader::read(&header);
     let Some(end) = header.index_bytes().filter(|end| *end < slice.bytes()) else {
         return Ok(None);
     };
     let Some(index) = slice.read(0, end)? else { return Ok(None) };
     let list = index::resources(&header, &index).map(|resources| resources.to_bytes());
-    let list = list.filter(|list| index_of(list).is_some_and(|made| made == index));
-    Ok(list.map(|list| (list, end)))
+    // The strings at the end of a list may make it longer than its resources alone.
+    let list = list.filter(|list| list.len() <= MOST_LIST_BYTES);
+    Ok(list.map(|list| (index, list)))
 }
 
 /// Returns the index of the resources in a list; `None` if it is not valid.
@@ -78,7 +83,7 @@ pub(super) fn close(
     if inner.count() != 2 || !is_plain(0) || !is_plain(1) {
         return Err(wrong("it is not made of two inner payloads without a compression"));
     }
-    if inner.bytes(0) > index::MOST_BYTES {
+    if inner.bytes(0) > MOST_LIST_BYTES as u64 {
         return Err(wrong("the list of its resources is too long"));
     }
     let mut list = vec![0; length(inner.bytes(0))];

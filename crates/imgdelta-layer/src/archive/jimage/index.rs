@@ -6,15 +6,18 @@
 //! and ends with a zero. Attributes that are zero are left out.
 
 use super::{
-    list::{NAMES, Resource, ResourceList, START_BYTES},
+    list::{
+        LEAST_BYTES, MOST_LIST_BYTES, MOST_RESOURCES, NAMES, Resource, ResourceList, START_BYTES,
+    },
     slots::{self, Slots},
 };
-use std::collections::HashMap;
+use imgdelta_wire::fixed::u32_at;
+use std::collections::{HashMap, hash_map::Entry};
 
 /// Magic number of a runtime image.
 pub(super) const MAGIC: u32 = 0xcafe_dada;
-/// Most bytes of an index, and of a list. The whole JDK takes 1.5 MB.
-pub(super) const MOST_BYTES: u64 = 32 << 20;
+/// Most bytes of an index. That of the whole JDK has 1.5 MB.
+const MOST_INDEX_BYTES: u64 = 16 << 20;
 
 /// The header of a runtime image.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pub(super) struct FileHeader {
 }
 
 impl FileHeader {
-    pub(super) const BYTES: u64 = 28;
+    pub(super) const BYTES: usize = 28;
 
     /// Reads the header from [`FileHeader::BYTES`] bytes.
     pub(super) fn read(bytes: &[u8]) -> Self {
@@ -46,30 +49,35 @@ impl FileHeader {
     /// Returns the length of the index; `None` if that cannot be.
     pub(super) fn index_bytes(&self) -> Option<u64> {
         let tables = 8 * u64::from(self.slots) + u64::from(self.row_bytes);
-        let bytes = Self::BYTES + tables + u64::from(self.string_bytes);
+        let bytes = Self::BYTES as u64 + tables + u64::from(self.string_bytes);
         let is_right = self.magic == MAGIC && self.resources == self.slots;
-        (is_right && bytes <= MOST_BYTES).then_some(bytes)
+        let is_short = self.resources <= MOST_RESOURCES && bytes <= MOST_INDEX_BYTES;
+        (is_right && is_short).then_some(bytes)
     }
 
     /// Returns the offsets of rows and strings in the index.
     fn places(&self) -> (usize, usize) {
-        let rows = 28 + 8 * self.slots as usize;
+        let rows = Self::BYTES + 8 * self.slots as usize;
         (rows, rows + self.row_bytes as usize)
     }
 }
 
-/// Reads the resources of an index in the order of their content; `None` if it is not valid.
+/// Reads the resources of an index in the order of their content; `None` if it is not valid, or if their
+/// list would be too long: many rows may share one long string.
 pub(super) fn resources<'a>(header: &FileHeader, index: &'a [u8]) -> Option<ResourceList<'a>> {
     let (rows_start, strings_start) = header.places();
     let (rows, strings) = (index.get(rows_start..strings_start)?, index.get(strings_start..)?);
     let mut found = Vec::with_capacity(header.slots as usize);
+    let mut room = MOST_LIST_BYTES;
     for slot in 0..header.slots as usize {
         let offset = u32_at(index, rows_start - 4 * (header.slots as usize - slot))?;
         let row = Row::read(rows.get(offset as usize..)?)?;
         let mut names = [&strings[..0]; NAMES];
         for (name, attribute) in names.iter_mut().zip(NAME_KINDS) {
-            *name = string(strings, row.0[attribute])?;
+            *name = string(strings, row.0[attribute], room)?;
+            room -= name.len();
         }
+        room = room.checked_sub(LEAST_BYTES)?;
         let bytes = u32::try_from(row.0[PLAIN_BYTES]).ok()?;
         let packed_bytes = u32::try_from(row.0[PACKED_BYTES]).ok()?;
         let resource = Resource { names, bytes, packed_bytes };
@@ -150,15 +158,20 @@ const PACKED_BYTES: usize = 6;
 const PLAIN_BYTES: usize = 7;
 
 impl Row {
-    /// Reads the attributes at the start of `bytes`; `None` if they are cut or of an unknown kind.
+    /// Reads the attributes at the start of `bytes`; `None` if they are cut, not in the order of their kinds,
+    /// or of an unknown kind. So a row is short.
     fn read(mut bytes: &[u8]) -> Option<Self> {
-        let mut row = Self::default();
+        let (mut row, mut before) = (Self::default(), 0);
         loop {
             let head = *bytes.split_off_first()?;
             let (kind, count) = (usize::from(head >> 3), usize::from(head & 7) + 1);
             if kind == 0 {
                 return Some(row);
             }
+            if kind <= before {
+                return None;
+            }
+            before = kind;
             let value = bytes.split_off(..count)?;
             let value = value.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
             *row.0.get_mut(kind)? = value;
@@ -212,11 +225,9 @@ impl<'a> StringTable<'a> {
 
     /// Notes the first offset of a string; returns false if it has one.
     fn note(&mut self, string: &'a [u8], at: usize) -> bool {
-        // An index is shorter than 4 GiB.
-        let at = u32::try_from(at).unwrap_or(u32::MAX);
-        let is_new = !self.offsets.contains_key(string);
-        self.offsets.entry(string).or_insert(at);
-        is_new
+        let Entry::Vacant(entry) = self.offsets.entry(string) else { return false };
+        entry.insert(u32::try_from(at).expect("a table is shorter than a list"));
+        true
     }
 
     fn offset(&self, string: &[u8]) -> Option<u32> {
@@ -224,20 +235,17 @@ impl<'a> StringTable<'a> {
     }
 }
 
-/// Returns the string at an offset of a table; `None` if it does not end.
-fn string(strings: &[u8], offset: u64) -> Option<&[u8]> {
+/// Returns the string at an offset of a table; `None` if it does not end within `most_bytes`.
+fn string(strings: &[u8], offset: u64, most_bytes: usize) -> Option<&[u8]> {
     let rest = strings.get(usize::try_from(offset).ok()?..)?;
-    Some(&rest[..rest.iter().position(|byte| *byte == 0)?])
+    let end = rest.iter().take(most_bytes + 1).position(|byte| *byte == 0)?;
+    Some(&rest[..end])
 }
 
 /// Adds as many zeros as the linker of Java: the length minus one, modulo 4.
 fn pad(bytes: &mut Vec<u8>) {
     let zeros = (bytes.len() - 1) & 3;
     bytes.resize(bytes.len() + zeros, 0);
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// Strings in front of all names.

@@ -47,13 +47,14 @@ impl<'a> ResourceList<'a> {
         list
     }
 
-    /// Reads a list; `None` if it is cut.
+    /// Reads a list; `None` if it is cut or has too many resources.
     pub(super) fn read(list: &'a [u8]) -> Option<Self> {
         let (start, mut rest) = list.split_at_checked(START_BYTES)?;
         let count = u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?);
         // The shortest resource has four empty names.
-        let count =
-            usize::try_from(count).ok().filter(|count| *count <= rest.len() / LEAST_BYTES)?;
+        let count = usize::try_from(count).ok().filter(|count| {
+            *count <= rest.len() / LEAST_BYTES && *count <= MOST_RESOURCES as usize
+        })?;
         let mut resources = Vec::with_capacity(count);
         for _ in 0..count {
             let mut names = [&rest[..0]; NAMES];
@@ -74,4 +75,9 @@ impl<'a> ResourceList<'a> {
 pub(super) const NAMES: usize = 4;
 /// Bytes of magic number, version and flags.
 pub(super) const START_BYTES: usize = 12;
-const LEAST_BYTES: usize = NAMES + 8;
+/// Bytes of a resource with empty names.
+pub(super) const LEAST_BYTES: usize = NAMES + 8;
+/// Most bytes of a list. That of the whole JDK has 2 MB.
+pub(super) const MOST_LIST_BYTES: usize = 16 << 20;
+/// Most resources, each of which takes some hundred bytes of memory. The whole JDK has 30,000.
+pub(super) const MOST_RESOURCES: u32 = 1 << 18;

@@ -1,9 +1,9 @@
 //! Indexes written from lists and read back; damage, and lists that would take long.
 
 use super::{
-    index, index_of,
+    index, index_and_list, index_of,
     list::{Resource, ResourceList},
-    list_of, read,
+    read,
 };
 use crate::archive::ArchiveBytes;
 use imgdelta_testkit::has;
@@ -39,7 +39,10 @@ fn file(mut index: Vec<u8>) -> Vec<u8> {
 }
 
 fn opened(file: &[u8]) -> Option<(Vec<u8>, u64)> {
-    list_of(&ArchiveBytes::in_memory(file)).unwrap()
+    let slice = ArchiveBytes::in_memory(file);
+    read(&slice).unwrap()?;
+    let (index, list) = index_and_list(&slice).unwrap()?;
+    Some((list, index.len() as u64))
 }
 
 #[test]
@@ -136,6 +139,32 @@ fn the_index_is_that_of_the_linker_of_java() {
         let file = std::fs::read(out.join("lib/modules")).unwrap();
         assert!(opened(&file).is_some(), "compression {level}");
     }
+}
+
+#[test]
+fn an_index_of_which_rows_share_a_long_string_stays_closed() {
+    // Reading all names would take a terabyte.
+    let (slots, string_bytes) = (200_000_u32, 8_u32 << 20);
+    let mut index = START.to_vec();
+    for number in [slots, slots, 8, string_bytes] {
+        index.extend_from_slice(&number.to_le_bytes());
+    }
+    index.resize(28 + 8 * slots as usize, 0);
+    // A row with a module at offset 0, and one that has no end.
+    index.extend_from_slice(&[1 << 3, 0, 0, 0, 0, 0, 0, 0]);
+    index.resize(index.len() + string_bytes as usize - 1, b'x');
+    index.push(0);
+    assert!(opened(&file(index)).is_none());
+}
+
+#[test]
+fn attributes_out_of_order_are_refused() {
+    let index = index_of(&list(&names(1), b"")).unwrap();
+    // The row begins behind header, redirect, place and a zero: with the module, then the package.
+    let row = 28 + 4 + 4 + 1;
+    let mut turned = index.clone();
+    turned[row..row + 5].rotate_left(2);
+    assert!(turned != index && opened(&file(turned)).is_none());
 }
 
 proptest! {
